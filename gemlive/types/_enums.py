@@ -1,0 +1,288 @@
+"""The enum values that are known, by name. The fields that hold them are plain strings.
+
+The service adds values without notice, and an unknown one must neither fail nor be altered, so a field keeps the string
+it was given. These enums are for writing and comparing: each member *is* its string on the wire.
+
+Values: google-genai 3.3.0, read 20 Nov 2026; docs/protocol.md sections 3 and 4 say which of them were seen.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Modality(StrEnum):
+    """What kind of content something is: a response (``response_modalities``) or counted tokens."""
+
+    MODALITY_UNSPECIFIED = "MODALITY_UNSPECIFIED"
+    TEXT = "TEXT"
+    IMAGE = "IMAGE"
+    AUDIO = "AUDIO"
+    VIDEO = "VIDEO"
+    DOCUMENT = "DOCUMENT"  # only in token counts
+
+
+class MediaResolution(StrEnum):
+    """How closely images are looked at, and so how many tokens one costs."""
+
+    MEDIA_RESOLUTION_UNSPECIFIED = "MEDIA_RESOLUTION_UNSPECIFIED"
+    MEDIA_RESOLUTION_LOW = "MEDIA_RESOLUTION_LOW"  # 64 tokens
+    MEDIA_RESOLUTION_MEDIUM = "MEDIA_RESOLUTION_MEDIUM"  # 256 tokens
+    MEDIA_RESOLUTION_HIGH = "MEDIA_RESOLUTION_HIGH"  # 256 tokens, zoomed in
+    MEDIA_RESOLUTION_ULTRA_HIGH = "MEDIA_RESOLUTION_ULTRA_HIGH"  # only of a single part
+
+
+class ThinkingLevel(StrEnum):
+    """How much the model thinks before it answers. The service takes lower case too."""
+
+    THINKING_LEVEL_UNSPECIFIED = "THINKING_LEVEL_UNSPECIFIED"
+    MINIMAL = "MINIMAL"
+    LOW = "LOW"
+    MEDIUM = "MEDIUM"
+    HIGH = "HIGH"
+    XHIGH = "XHIGH"
+
+
+class StartSensitivity(StrEnum):
+    """How readily the server hears speech begin. Default: high on Google AI, low on Vertex AI."""
+
+    START_SENSITIVITY_UNSPECIFIED = "START_SENSITIVITY_UNSPECIFIED"
+    START_SENSITIVITY_HIGH = "START_SENSITIVITY_HIGH"
+    START_SENSITIVITY_LOW = "START_SENSITIVITY_LOW"
+
+
+class EndSensitivity(StrEnum):
+    """How readily the server hears speech end. Default: high on Google AI, low on Vertex AI."""
+
+    END_SENSITIVITY_UNSPECIFIED = "END_SENSITIVITY_UNSPECIFIED"
+    END_SENSITIVITY_HIGH = "END_SENSITIVITY_HIGH"
+    END_SENSITIVITY_LOW = "END_SENSITIVITY_LOW"
+
+
+class ActivityHandling(StrEnum):
+    """What the user's speech does to a response that is under way."""
+
+    ACTIVITY_HANDLING_UNSPECIFIED = "ACTIVITY_HANDLING_UNSPECIFIED"
+    START_OF_ACTIVITY_INTERRUPTS = "START_OF_ACTIVITY_INTERRUPTS"  # the default
+    NO_INTERRUPTION = "NO_INTERRUPTION"
+
+
+class TurnCoverage(StrEnum):
+    """Which realtime input becomes part of the user's turn."""
+
+    TURN_COVERAGE_UNSPECIFIED = "TURN_COVERAGE_UNSPECIFIED"
+    TURN_INCLUDES_ONLY_ACTIVITY = "TURN_INCLUDES_ONLY_ACTIVITY"  # default of the 2.5 family
+    TURN_INCLUDES_ALL_INPUT = "TURN_INCLUDES_ALL_INPUT"
+    TURN_INCLUDES_AUDIO_ACTIVITY_AND_ALL_VIDEO = "TURN_INCLUDES_AUDIO_ACTIVITY_AND_ALL_VIDEO"  # default from 3.1 on
+
+
+class TranscriptionMode(StrEnum):
+    """What a transcript keeps of the words as spoken."""
+
+    MODE_UNSPECIFIED = "MODE_UNSPECIFIED"
+    VERBATIM = "VERBATIM"
+    SMART = "SMART"  # tidied up; excludes timestamps and diarization
+
+
+class Behavior(StrEnum):
+    """Whether the model waits for a function's answer."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    BLOCKING = "BLOCKING"
+    NON_BLOCKING = "NON_BLOCKING"
+
+
+class Scheduling(StrEnum):
+    """When the model takes up the answer of a non-blocking function."""
+
+    SCHEDULING_UNSPECIFIED = "SCHEDULING_UNSPECIFIED"
+    SILENT = "SILENT"  # into the context only
+    WHEN_IDLE = "WHEN_IDLE"  # the default
+    INTERRUPT = "INTERRUPT"  # at once
+
+
+class MediaProcessing(StrEnum):
+    """How a media part is processed."""
+
+    MEDIA_PROCESSING_UNSPECIFIED = "MEDIA_PROCESSING_UNSPECIFIED"
+    STATIC = "STATIC"
+    AGENTIC = "AGENTIC"
+
+
+class Language(StrEnum):
+    """The language of code that the model wrote."""
+
+    LANGUAGE_UNSPECIFIED = "LANGUAGE_UNSPECIFIED"
+    PYTHON = "PYTHON"
+
+
+class Outcome(StrEnum):
+    """How running the model's code ended."""
+
+    OUTCOME_UNSPECIFIED = "OUTCOME_UNSPECIFIED"
+    OUTCOME_OK = "OUTCOME_OK"
+    OUTCOME_FAILED = "OUTCOME_FAILED"
+    OUTCOME_DEADLINE_EXCEEDED = "OUTCOME_DEADLINE_EXCEEDED"
+
+
+class ToolType(StrEnum):
+    """Which tool the server itself ran."""
+
+    TOOL_TYPE_UNSPECIFIED = "TOOL_TYPE_UNSPECIFIED"
+    GOOGLE_SEARCH_WEB = "GOOGLE_SEARCH_WEB"
+    GOOGLE_SEARCH_IMAGE = "GOOGLE_SEARCH_IMAGE"
+    URL_CONTEXT = "URL_CONTEXT"
+    GOOGLE_MAPS = "GOOGLE_MAPS"
+    FILE_SEARCH = "FILE_SEARCH"
+    MEDIA_PROCESSING = "MEDIA_PROCESSING"
+
+
+class ComputerEnvironment(StrEnum):
+    """What kind of screen the computer-use tool operates."""
+
+    ENVIRONMENT_UNSPECIFIED = "ENVIRONMENT_UNSPECIFIED"
+    ENVIRONMENT_BROWSER = "ENVIRONMENT_BROWSER"
+    ENVIRONMENT_MOBILE = "ENVIRONMENT_MOBILE"
+    ENVIRONMENT_DESKTOP = "ENVIRONMENT_DESKTOP"
+
+
+class DynamicRetrievalMode(StrEnum):
+    """Whether the model decides if a search is needed."""
+
+    MODE_UNSPECIFIED = "MODE_UNSPECIFIED"
+    MODE_DYNAMIC = "MODE_DYNAMIC"
+
+
+class BlockingConfidence(StrEnum):
+    """From which confidence on a search result is left out as phishing. Vertex AI."""
+
+    PHISH_BLOCK_THRESHOLD_UNSPECIFIED = "PHISH_BLOCK_THRESHOLD_UNSPECIFIED"
+    BLOCK_LOW_AND_ABOVE = "BLOCK_LOW_AND_ABOVE"
+    BLOCK_MEDIUM_AND_ABOVE = "BLOCK_MEDIUM_AND_ABOVE"
+    BLOCK_HIGH_AND_ABOVE = "BLOCK_HIGH_AND_ABOVE"
+    BLOCK_HIGHER_AND_ABOVE = "BLOCK_HIGHER_AND_ABOVE"
+    BLOCK_VERY_HIGH_AND_ABOVE = "BLOCK_VERY_HIGH_AND_ABOVE"
+    BLOCK_ONLY_EXTREMELY_HIGH = "BLOCK_ONLY_EXTREMELY_HIGH"
+
+
+class HarmCategory(StrEnum):
+    """A kind of harm that a safety setting is about."""
+
+    HARM_CATEGORY_UNSPECIFIED = "HARM_CATEGORY_UNSPECIFIED"
+    HARM_CATEGORY_HARASSMENT = "HARM_CATEGORY_HARASSMENT"
+    HARM_CATEGORY_HATE_SPEECH = "HARM_CATEGORY_HATE_SPEECH"
+    HARM_CATEGORY_SEXUALLY_EXPLICIT = "HARM_CATEGORY_SEXUALLY_EXPLICIT"
+    HARM_CATEGORY_DANGEROUS_CONTENT = "HARM_CATEGORY_DANGEROUS_CONTENT"
+    HARM_CATEGORY_CIVIC_INTEGRITY = "HARM_CATEGORY_CIVIC_INTEGRITY"
+    HARM_CATEGORY_JAILBREAK = "HARM_CATEGORY_JAILBREAK"
+    HARM_CATEGORY_IMAGE_HATE = "HARM_CATEGORY_IMAGE_HATE"
+    HARM_CATEGORY_IMAGE_DANGEROUS_CONTENT = "HARM_CATEGORY_IMAGE_DANGEROUS_CONTENT"
+    HARM_CATEGORY_IMAGE_HARASSMENT = "HARM_CATEGORY_IMAGE_HARASSMENT"
+    HARM_CATEGORY_IMAGE_SEXUALLY_EXPLICIT = "HARM_CATEGORY_IMAGE_SEXUALLY_EXPLICIT"
+
+
+class HarmBlockThreshold(StrEnum):
+    """From which probability on harm is blocked."""
+
+    HARM_BLOCK_THRESHOLD_UNSPECIFIED = "HARM_BLOCK_THRESHOLD_UNSPECIFIED"
+    BLOCK_LOW_AND_ABOVE = "BLOCK_LOW_AND_ABOVE"
+    BLOCK_MEDIUM_AND_ABOVE = "BLOCK_MEDIUM_AND_ABOVE"
+    BLOCK_ONLY_HIGH = "BLOCK_ONLY_HIGH"
+    BLOCK_NONE = "BLOCK_NONE"
+    OFF = "OFF"
+
+
+class HarmBlockMethod(StrEnum):
+    """What a threshold is compared with. Vertex AI."""
+
+    HARM_BLOCK_METHOD_UNSPECIFIED = "HARM_BLOCK_METHOD_UNSPECIFIED"
+    SEVERITY = "SEVERITY"
+    PROBABILITY = "PROBABILITY"
+
+
+class TurnCompleteReason(StrEnum):
+    """Why a turn ended, where it did not end in the ordinary way."""
+
+    TURN_COMPLETE_REASON_UNSPECIFIED = "TURN_COMPLETE_REASON_UNSPECIFIED"
+    MALFORMED_FUNCTION_CALL = "MALFORMED_FUNCTION_CALL"
+    RESPONSE_REJECTED = "RESPONSE_REJECTED"
+    NEED_MORE_INPUT = "NEED_MORE_INPUT"
+    PROHIBITED_INPUT_CONTENT = "PROHIBITED_INPUT_CONTENT"
+    IMAGE_PROHIBITED_INPUT_CONTENT = "IMAGE_PROHIBITED_INPUT_CONTENT"
+    INPUT_TEXT_CONTAIN_PROMINENT_PERSON_PROHIBITED = "INPUT_TEXT_CONTAIN_PROMINENT_PERSON_PROHIBITED"
+    INPUT_IMAGE_CELEBRITY = "INPUT_IMAGE_CELEBRITY"
+    INPUT_IMAGE_PHOTO_REALISTIC_CHILD_PROHIBITED = "INPUT_IMAGE_PHOTO_REALISTIC_CHILD_PROHIBITED"
+    INPUT_TEXT_NCII_PROHIBITED = "INPUT_TEXT_NCII_PROHIBITED"
+    INPUT_OTHER = "INPUT_OTHER"
+    INPUT_IP_PROHIBITED = "INPUT_IP_PROHIBITED"
+    BLOCKLIST = "BLOCKLIST"
+    UNSAFE_PROMPT_FOR_IMAGE_GENERATION = "UNSAFE_PROMPT_FOR_IMAGE_GENERATION"
+    GENERATED_IMAGE_SAFETY = "GENERATED_IMAGE_SAFETY"
+    GENERATED_CONTENT_SAFETY = "GENERATED_CONTENT_SAFETY"
+    GENERATED_AUDIO_SAFETY = "GENERATED_AUDIO_SAFETY"
+    GENERATED_VIDEO_SAFETY = "GENERATED_VIDEO_SAFETY"
+    GENERATED_CONTENT_PROHIBITED = "GENERATED_CONTENT_PROHIBITED"
+    GENERATED_CONTENT_BLOCKLIST = "GENERATED_CONTENT_BLOCKLIST"
+    GENERATED_IMAGE_PROHIBITED = "GENERATED_IMAGE_PROHIBITED"
+    GENERATED_IMAGE_CELEBRITY = "GENERATED_IMAGE_CELEBRITY"
+    GENERATED_IMAGE_PROMINENT_PEOPLE_DETECTED_BY_REWRITER = "GENERATED_IMAGE_PROMINENT_PEOPLE_DETECTED_BY_REWRITER"
+    GENERATED_IMAGE_IDENTIFIABLE_PEOPLE = "GENERATED_IMAGE_IDENTIFIABLE_PEOPLE"
+    GENERATED_IMAGE_MINORS = "GENERATED_IMAGE_MINORS"
+    OUTPUT_IMAGE_IP_PROHIBITED = "OUTPUT_IMAGE_IP_PROHIBITED"
+    GENERATED_OTHER = "GENERATED_OTHER"
+    MAX_REGENERATION_REACHED = "MAX_REGENERATION_REACHED"
+
+
+class InteractionStatus(StrEnum):
+    """Whether the model goes on by itself after this message (docs/protocol.md 5)."""
+
+    INTERACTION_STATUS_UNSPECIFIED = "INTERACTION_STATUS_UNSPECIFIED"
+    IN_PROGRESS = "IN_PROGRESS"
+    REQUIRES_ACTION = "REQUIRES_ACTION"  # deprecated
+    IDLE = "IDLE"
+
+
+class VoiceActivityType(StrEnum):
+    """Whether speech began or ended."""
+
+    TYPE_UNSPECIFIED = "TYPE_UNSPECIFIED"
+    ACTIVITY_START = "ACTIVITY_START"
+    ACTIVITY_END = "ACTIVITY_END"
+
+
+class VadSignalType(StrEnum):
+    """Whether speech began (SOS) or ended (EOS), in the older signal."""
+
+    VAD_SIGNAL_TYPE_UNSPECIFIED = "VAD_SIGNAL_TYPE_UNSPECIFIED"
+    VAD_SIGNAL_TYPE_SOS = "VAD_SIGNAL_TYPE_SOS"
+    VAD_SIGNAL_TYPE_EOS = "VAD_SIGNAL_TYPE_EOS"
+
+
+class TrafficType(StrEnum):
+    """How the tokens are paid for. Vertex AI."""
+
+    TRAFFIC_TYPE_UNSPECIFIED = "TRAFFIC_TYPE_UNSPECIFIED"
+    ON_DEMAND = "ON_DEMAND"
+    ON_DEMAND_PRIORITY = "ON_DEMAND_PRIORITY"
+    ON_DEMAND_FLEX = "ON_DEMAND_FLEX"
+    ON_DEMAND_OFFPEAK = "ON_DEMAND_OFFPEAK"
+    PROVISIONED_THROUGHPUT = "PROVISIONED_THROUGHPUT"
+
+
+class ServiceTier(StrEnum):
+    """How the request was served; the only values in lower case. Google AI."""
+
+    UNSPECIFIED = "unspecified"
+    FLEX = "flex"
+    STANDARD = "standard"
+    PRIORITY = "priority"
+
+
+class UrlRetrievalStatus(StrEnum):
+    """Whether the model could read a page."""
+
+    URL_RETRIEVAL_STATUS_UNSPECIFIED = "URL_RETRIEVAL_STATUS_UNSPECIFIED"
+    URL_RETRIEVAL_STATUS_SUCCESS = "URL_RETRIEVAL_STATUS_SUCCESS"
+    URL_RETRIEVAL_STATUS_ERROR = "URL_RETRIEVAL_STATUS_ERROR"
+    URL_RETRIEVAL_STATUS_PAYWALL = "URL_RETRIEVAL_STATUS_PAYWALL"
+    URL_RETRIEVAL_STATUS_UNSAFE = "URL_RETRIEVAL_STATUS_UNSAFE"
