@@ -1,0 +1,454 @@
+"""The queue between the tasks that send and the one that writes, and the record of what became of each message.
+
+One queue for all classes, so everything leaves in the order in which it was accepted; media that is thrown away leaves
+a hole and moves nothing. Pure: time comes in as a value, and what happened goes out as values, so the contract of
+docs/session.md can be tested without a clock or a socket. The session calls :meth:`Outbox.accept`; the writer
+:meth:`Outbox.take` and :meth:`Outbox.wrote`; the supervisor the rest, when connections end and begin.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
+
+import attrs
+
+from gemlive.session._receipt import Receipt, State
+from gemlive.types import ClientMessage
+
+Kind = Literal["content", "tool", "mark", "audio", "video"]
+
+MAX_MESSAGES = 64
+"""Messages other than media that may wait before senders do. Enough to never be met by a person's typing or a burst of
+tool answers; small enough that a program which outruns the network notices within a second."""
+
+MEDIA_MAX_AGE_S = 2.0
+"""Realtime media that has waited longer is dropped: heard two seconds late, speech confuses turn-taking more than its
+absence does."""
+
+RESUME_MAX_AGE_S = 0.5
+"""The same after a reconnect without an index: older audio would be heard as a late interruption."""
+
+MAX_AUDIO_BYTES = 4 * 2**20
+"""Audio that may wait: over two minutes at 16 kHz, so the age limit acts first at any sane rate."""
+
+MAX_BATCH_BYTES = 64 * 2**10
+"""Frames handed to the transport at once. A write saves a system call per message up to about this size, and whatever
+is in a batch when the connection breaks becomes uncertain, so a batch is kept no larger than it pays."""
+
+MAX_HOLES = 256
+"""Places that dropped media may leave behind in the queue before it is compacted."""
+
+JOURNAL_MESSAGES = 256
+JOURNAL_BYTES = 4 * 2**20
+
+
+@attrs.define(eq=False)
+class Entry:
+    """One accepted message.
+
+    Attributes:
+        frame: what goes over the wire.
+        message: what the caller meant, for reports; None for media, which is never reported one by one.
+        kind: the class of the delivery contract.
+        accepted_at: when, in seconds of the session's clock.
+        receipt: the caller's view.
+        audio_ms: duration of audio, 0 for everything else.
+        media_bytes: size of media before encoding, 0 for everything else.
+        mark: which mark this is, None for everything else.
+        calls: when the calls that a tool response answers were asked, in the same clock, and their ids and names.
+        written_at: when it was written, None before.
+        answered: whether a turn was complete after it was written.
+    """
+
+    frame: str
+    message: ClientMessage | None
+    kind: Kind
+    accepted_at: float
+    receipt: Receipt = attrs.field(factory=Receipt)
+    audio_ms: float = 0.0
+    media_bytes: int = 0
+    mark: Literal["activity_start", "activity_end", "audio_stream_end"] | None = None
+    calls: tuple[tuple[str | None, str | None, float | None], ...] = ()
+    written_at: float | None = None
+    answered: bool = False
+    holds_slot: bool = False
+    is_gone: bool = False
+
+
+@attrs.frozen
+class Dropped:
+    """Media that will not be sent."""
+
+    audio_ms: float = 0.0
+    video_frames: int = 0
+    reason: str = ""
+
+
+@attrs.frozen
+class Batch:
+    """What the writer writes next.
+
+    Attributes:
+        entries: in the order of departure.
+        dropped: media that grew too old while it waited.
+        freed: how many places for messages became free.
+    """
+
+    entries: tuple[Entry, ...]
+    dropped: tuple[Dropped, ...] = ()
+    freed: int = 0
+
+
+@attrs.frozen
+class Carried:
+    """What a new connection starts with, after :meth:`Outbox.reconnected`.
+
+    Attributes:
+        uncertain: messages nobody can vouch for, in the order of sending.
+        orphans: tool responses whose calls the resumed state does not know: id and name and the response entry.
+        dropped: media that was too old.
+        freed: how many places for messages became free.
+    """
+
+    uncertain: tuple[ClientMessage, ...] = ()
+    orphans: tuple[Entry, ...] = ()
+    dropped: tuple[Dropped, ...] = ()
+    freed: int = 0
+
+
+@attrs.frozen
+class OutboxStatistics:
+    """Counts since the session began, and what waits now.
+
+    Attributes:
+        messages_waiting: messages other than media in the queue, at most 64 plus what a reconnect put back.
+        audio_ms_waiting: milliseconds of audio in the queue.
+        journal_messages: written messages whose fate is open.
+        journal_overflowed: messages that became uncertain because the journal was full.
+        messages_written: messages of all classes written.
+        audio_ms_written: milliseconds of audio written.
+        audio_ms_dropped: milliseconds of audio dropped.
+        video_frames_dropped: video frames dropped.
+    """
+
+    messages_waiting: int = 0
+    audio_ms_waiting: float = 0.0
+    journal_messages: int = 0
+    journal_overflowed: int = 0
+    messages_written: int = 0
+    audio_ms_written: float = 0.0
+    audio_ms_dropped: float = 0.0
+    video_frames_dropped: int = 0
+
+
+class Outbox:
+    """Holds what was accepted until it is written, and what was written until its fate is known.
+
+    Args:
+        keeps_journal: whether later news about written messages is possible (resumption is on). Without it a message
+            is final as soon as it is written.
+    """
+
+    def __init__(self, *, keeps_journal: bool) -> None:
+        self._keeps_journal = keeps_journal
+        self._queue: deque[Entry] = deque()
+        self._audio: deque[Entry] = deque()
+        self._audio_bytes = 0
+        self._video: Entry | None = None
+        self._departing: list[Entry] = []
+        self._journal: deque[Entry] = deque()
+        self._journal_bytes = 0
+        self._waiting = 0
+        self._holes = 0
+        self._activity_open = False
+        self._overflowed = 0
+        self._written = 0
+        self._audio_ms_written = 0.0
+        self._audio_ms_dropped = 0.0
+        self._video_dropped = 0
+
+    # --- the way out -------------------------------------------------------------------------------------------------
+
+    def accept(self, entry: Entry) -> list[Dropped]:
+        """Queues a message and returns the media that had to make room for it."""
+        dropped = self._expire(entry.accepted_at, MEDIA_MAX_AGE_S)
+        if entry.kind == "audio":
+            self._audio.append(entry)
+            self._audio_bytes += entry.media_bytes
+            over = self._drop_audio_while(lambda _: self._audio_bytes > MAX_AUDIO_BYTES)
+            if over:
+                dropped.append(
+                    Dropped(audio_ms=over, reason=f"more than {MAX_AUDIO_BYTES} bytes of audio were waiting")
+                )
+        elif entry.kind == "video":
+            if self._video is not None:
+                self._drop(self._video, "a newer video frame came before it was sent")
+                dropped.append(Dropped(video_frames=1, reason="a newer video frame came before it was sent"))
+            self._video = entry
+        else:
+            self._waiting += 1
+        self._queue.append(entry)
+        return dropped
+
+    def take(self, now: float) -> Batch:
+        """Removes and returns what is to be written next; call :meth:`wrote` when it is."""
+        dropped = self._expire(now, MEDIA_MAX_AGE_S)
+        batch: list[Entry] = []
+        size = freed = 0
+        while self._queue and (not batch or size + len(self._queue[0].frame) <= MAX_BATCH_BYTES):
+            entry = self._queue.popleft()
+            if entry.is_gone:
+                continue
+            freed += self._leave(entry)
+            batch.append(entry)
+            size += len(entry.frame)
+        # From here on nobody can say that nothing of them has left.
+        self._departing = batch
+        return Batch(tuple(batch), tuple(dropped), freed)
+
+    def wrote(self, now: float) -> None:
+        """Records that the last batch was written whole."""
+        for entry in self._departing:
+            entry.written_at = now
+            self._written += 1
+            self._audio_ms_written += entry.audio_ms
+            final = not self._keeps_journal or entry.kind in ("audio", "video", "mark")
+            entry.receipt._settle("written", final=final)
+            if not final:
+                self._journal.append(entry)
+                self._journal_bytes += len(entry.frame)
+        self._departing = []
+        while len(self._journal) > JOURNAL_MESSAGES or self._journal_bytes > JOURNAL_BYTES:
+            self._forget(self._journal.popleft(), "uncertain")
+            self._overflowed += 1
+
+    # --- what the server tells ---------------------------------------------------------------------------------------
+
+    def turn_completed(self) -> None:
+        """Records that a turn was complete: what was written before it has been answered."""
+        for entry in self._journal:
+            entry.answered = True
+
+    def handle_issued(self) -> None:
+        """Records that a usable resumption handle came: what was answered before it is part of the saved state.
+
+        A heuristic, and called so in docs/session.md: without an index the server tells no more.
+        """
+        kept = [entry for entry in self._journal if not entry.answered]
+        for entry in self._journal:
+            if entry.answered:
+                self._forget(entry, "covered")
+        self._journal = deque(kept)
+
+    # --- connections end and begin -----------------------------------------------------------------------------------
+
+    def reconnected(
+        self,
+        now: float,
+        *,
+        policy: Literal["report", "replay", "drop"],
+        resumed_from: float | None,
+        activity_start: Callable[[], Entry],
+    ) -> Carried:
+        """Decides what of the old connection goes to the new one.
+
+        Args:
+            now: the time.
+            policy: what to do with uncertain messages.
+            resumed_from: when the resumption handle in use was issued; None when the new connection started afresh.
+            activity_start: makes the mark that reopens an activity which was open when the connection ended.
+        """
+        was_open = self._activity_open
+        dropped = self._expire(now, RESUME_MAX_AGE_S)
+        uncertain: list[Entry] = []
+        orphans: list[Entry] = []
+        again: list[Entry] = []
+        for entry in [*self._journal, *self._departing]:
+            if entry.kind in ("audio", "video", "mark"):
+                # Media is sent at most once; a mark is restored as a state below and never replayed raw.
+                entry.receipt._settle("uncertain", final=True)
+            elif entry.kind == "tool":
+                fate = _fate_of_answer(entry, resumed_from)
+                (again if fate == "again" else orphans if fate == "orphan" else uncertain).append(entry)
+            else:
+                uncertain.append(entry)
+        self._journal.clear()
+        self._journal_bytes = 0
+        self._departing = []
+        freed = 0
+        for entry in [e for e in self._queue if e.kind == "tool" and not e.is_gone]:
+            if _fate_of_answer(entry, resumed_from) == "orphan":
+                orphans.append(entry)
+                freed += self._leave(entry)
+                entry.is_gone = True
+        for entry in orphans:
+            entry.receipt._settle("dropped", final=True, reason="its call belongs to a connection that is gone")
+        for entry in uncertain:
+            if policy == "replay":
+                again.append(entry)
+            elif policy == "report":
+                entry.receipt._settle("uncertain", final=True)
+            else:
+                entry.receipt._settle("dropped", final=True, reason="uncertain after a reconnect, and policy says drop")
+        again.sort(key=lambda entry: entry.accepted_at)
+        for entry in reversed(again):
+            entry.receipt._settle("unsent", final=False)
+            entry.written_at, entry.answered = None, False
+            self._queue.appendleft(entry)
+            self._waiting += 1
+        if was_open:
+            freed += self._reopen_activity(activity_start)
+        else:
+            self._activity_open = False
+        messages = tuple(entry.message for entry in uncertain if entry.message is not None)
+        return Carried(messages, tuple(orphans), tuple(dropped), freed)
+
+    def finish(self, *, is_normal: bool, reason: str) -> None:
+        """Gives every message its last state at the end of the session."""
+        for entry in self._departing:
+            entry.receipt._settle("uncertain", final=True)
+        for entry in self._journal:
+            entry.receipt._settle("written" if is_normal else "uncertain", final=True)
+        for entry in self._queue:
+            if not entry.is_gone:
+                if entry.kind == "audio":
+                    self._audio_ms_dropped += entry.audio_ms
+                entry.receipt._settle("dropped", final=True, reason=reason)
+        for queue in (self._departing, self._journal, self._queue, self._audio):
+            queue.clear()
+        self._audio_bytes = self._journal_bytes = self._waiting = 0
+        self._video = None
+
+    # --- looking -----------------------------------------------------------------------------------------------------
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits and nothing is being written."""
+        return not self._departing and all(entry.is_gone for entry in self._queue)
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether a call of :meth:`take` would return something."""
+        return any(not entry.is_gone for entry in self._queue)
+
+    def statistics(self) -> OutboxStatistics:
+        """Returns the counts."""
+        return OutboxStatistics(
+            messages_waiting=self._waiting,
+            audio_ms_waiting=sum(entry.audio_ms for entry in self._audio),
+            journal_messages=len(self._journal),
+            journal_overflowed=self._overflowed,
+            messages_written=self._written,
+            audio_ms_written=self._audio_ms_written,
+            audio_ms_dropped=self._audio_ms_dropped,
+            video_frames_dropped=self._video_dropped,
+        )
+
+    # --- within ------------------------------------------------------------------------------------------------------
+
+    def _leave(self, entry: Entry) -> int:
+        """Takes an entry out of the counts of what waits; returns how many message places that frees."""
+        if entry.kind == "audio":
+            # Audio leaves in the order in which it came, so this is the oldest.
+            assert self._audio[0] is entry
+            self._audio.popleft()
+            self._audio_bytes -= entry.media_bytes
+        elif entry.kind == "video":
+            self._video = None
+        else:
+            self._waiting -= 1
+            if entry.mark == "activity_start":
+                self._activity_open = True
+            elif entry.mark == "activity_end":
+                self._activity_open = False
+        freed = int(entry.holds_slot)
+        entry.holds_slot = False
+        return freed
+
+    def _reopen_activity(self, activity_start: Callable[[], Entry]) -> int:
+        """Restores an activity that was open when the connection ended; returns the message places that frees.
+
+        An activity of which nothing but its end is left is not restored: the server closes with 1007 on an empty one
+        (docs/protocol.md 3.7).
+        """
+        self._activity_open = False
+        for entry in self._queue:
+            if entry.is_gone:
+                continue
+            if entry.kind == "audio":
+                break
+            if entry.mark == "activity_end":
+                freed = self._leave(entry)
+                entry.is_gone = True
+                entry.receipt._settle("dropped", final=True, reason="its activity ended with the connection")
+                return freed
+        self._queue.appendleft(activity_start())
+        self._waiting += 1
+        return 0
+
+    def _drop(self, entry: Entry, reason: str) -> None:
+        entry.is_gone = True
+        entry.receipt._settle("dropped", final=True, reason=reason)
+        self._audio_ms_dropped += entry.audio_ms
+        self._video_dropped += entry.kind == "video"
+        # Behind a message that waits for a reconnect, an hour of dropped audio would be 180,000 holes.
+        entry.frame = ""
+        self._holes += 1
+        if self._holes > MAX_HOLES:
+            self._queue = deque(kept for kept in self._queue if not kept.is_gone)
+            self._holes = 0
+
+    def _drop_audio_while(
+        self, condition: Callable[[Entry], bool], reason: str = "too much audio was waiting"
+    ) -> float:
+        milliseconds = 0.0
+        while self._audio and condition(self._audio[0]):
+            entry = self._audio.popleft()
+            self._audio_bytes -= entry.media_bytes
+            milliseconds += entry.audio_ms
+            self._drop(entry, reason)
+        return milliseconds
+
+    def _expire(self, now: float, max_age_s: float) -> list[Dropped]:
+        reason = f"it waited longer than {max_age_s:g} s"
+        dropped = []
+        audio_ms = self._drop_audio_while(lambda entry: now - entry.accepted_at >= max_age_s, reason)
+        if audio_ms:
+            dropped.append(Dropped(audio_ms=audio_ms, reason=f"audio waited longer than {max_age_s:g} s"))
+        if self._video is not None and now - self._video.accepted_at >= max_age_s:
+            self._drop(self._video, reason)
+            self._video = None
+            dropped.append(Dropped(video_frames=1, reason=f"a video frame waited longer than {max_age_s:g} s"))
+        return dropped
+
+    def _forget(self, entry: Entry, state: State) -> None:
+        self._journal_bytes -= len(entry.frame)
+        entry.receipt._settle(state, final=True)
+
+
+def _fate_of_answer(entry: Entry, resumed_from: float | None) -> Literal["again", "orphan", "uncertain"]:
+    """Decides about a tool response that was not known to be consumed when its connection ended.
+
+    The resumed model knows a call only if the handle was issued after the call. It still waits for the answer only if
+    the handle was issued before the answer was written.
+    """
+    asked = [at for _, _, at in entry.calls if at is not None]
+    if not asked:
+        # Nobody saw these calls being asked; the server may know them from before this session.
+        return "again" if entry.written_at is None else "uncertain"
+    if resumed_from is None or any(at > resumed_from for at in asked):
+        return "orphan"
+    if entry.written_at is None or resumed_from <= entry.written_at:
+        return "again"
+    return "uncertain"
+
+
+def merge(dropped: Iterable[Dropped]) -> Sequence[Dropped]:
+    """Returns the same drops with those of one reason added up, in the order of their first appearance."""
+    sums: dict[str, Dropped] = {}
+    for one in dropped:
+        so_far = sums.get(one.reason, Dropped(reason=one.reason))
+        sums[one.reason] = Dropped(so_far.audio_ms + one.audio_ms, so_far.video_frames + one.video_frames, one.reason)
+    return tuple(sums.values())
