@@ -81,6 +81,11 @@ def sized(value: bytes | None) -> str:
     return "None" if value is None else f"<{len(value)} bytes>"
 
 
+def keys_only(value: Mapping[str, object]) -> str:
+    """Returns what a ``repr`` shows of data that nobody has checked for secrets: its keys."""
+    return f"<{', '.join(map(str, value)) or 'empty'}>"
+
+
 @attrs.frozen(kw_only=True, repr=False)
 class Wire:
     """The base of every wire class.
@@ -91,7 +96,7 @@ class Wire:
             nothing is lost between reading and writing. Keys put here by a program are sent unchecked.
     """
 
-    extra: Mapping[str, object] = EMPTY
+    extra: Mapping[str, object] = attrs.field(default=EMPTY, repr=keys_only)
 
     def __repr__(self) -> str:
         """Shows the fields that are set; binary data as its size, secrets not at all."""

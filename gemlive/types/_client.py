@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import attrs
 
-from gemlive.types._base import Wire
+from gemlive.types._base import Wire, keys_only
 from gemlive.types._content import Blob, Content, FunctionResponse
 from gemlive.types._setup import Setup
 from gemlive.types._tools import Tool
@@ -103,7 +103,7 @@ class RawClientMessage:
         raw: the whole JSON object; written as it is. May hold secrets, so ``repr`` shows its keys only.
     """
 
-    raw: Mapping[str, object] = attrs.field(repr=lambda raw: f"<{', '.join(map(str, raw)) or 'empty'}>")
+    raw: Mapping[str, object] = attrs.field(repr=keys_only)
 
 
 ClientMessage: TypeAlias = Setup | ClientContent | RealtimeInput | ToolResponse | ContextUpdate | RawClientMessage
