@@ -30,6 +30,9 @@ from gemlive.types._client import (
     RealtimeInput,
     ToolResponse,
 )
+from gemlive.types._config import (
+    SessionConfig,
+)
 from gemlive.types._content import (
     Blob,
     CodeExecutionResultPart,
@@ -320,6 +323,7 @@ __all__ = [
     "ServerVoiceActivityDetectionSignal",
     "ServiceTier",
     "SessionClosed",
+    "SessionConfig",
     "SessionResumptionConfig",
     "SessionResumptionUpdate",
     "Setup",

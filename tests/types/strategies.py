@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import types
 import typing
 from collections.abc import Mapping
@@ -48,11 +47,11 @@ def wire_classes() -> list[type[Wire]]:
         if cls in found:
             continue
         found.append(cls)
-        waiting += [inner for hint in hints(cls).values() if attrs.has(inner := _member(hint))]
+        members: list[Any] = [_member(hint) for hint in hints(cls).values()]
+        waiting += [member for member in members if attrs.has(member)]
     return found
 
 
-@functools.cache
 def hints(cls: Any) -> Mapping[str, Any]:
     """Returns the types of the fields that go to the wire, without None."""
     known = typing.get_type_hints(cls)
@@ -101,9 +100,18 @@ def values(hint: Any, form: str | None = None) -> st.SearchStrategy[Any]:
     return by_type[hint]
 
 
-@functools.cache
+_strategies: dict[object, st.SearchStrategy[Any]] = {}
+
+
 def instances(cls: Any) -> st.SearchStrategy[Any]:
     """Returns instances of a wire class with up to four fields set, and now and then an unknown key beside them."""
+    if cls not in _strategies:
+        _strategies[cls] = _drawn(cls)
+    return _strategies[cls]
+
+
+def _drawn(cls: Any) -> st.SearchStrategy[Any]:
+    types_of = hints(cls)
     fields = {field.name: field for field in sent_fields(cls)}
     taken = {folded(str(wire_name(field))) for field in fields.values()}
     keys = TEXT.filter(lambda key: folded(key) not in taken)
@@ -112,7 +120,7 @@ def instances(cls: Any) -> st.SearchStrategy[Any]:
     @st.composite
     def draw_one(draw: st.DrawFn) -> Any:
         chosen = draw(st.lists(st.sampled_from(sorted(fields)), max_size=4, unique=True)) if fields else []
-        given = {name: draw(values(hints(cls)[name], fields[name].metadata.get(WIRE_FORM))) for name in chosen}
+        given = {name: draw(values(types_of[name], fields[name].metadata.get(WIRE_FORM))) for name in chosen}
         extra = draw(extras) if draw(st.integers(0, 9)) == 9 else EMPTY
         return cls(extra=extra, **given)
 
