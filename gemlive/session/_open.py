@@ -61,7 +61,7 @@ async def open_session(
     if endpoint is None:
         endpoint = endpoint_from_env()
     family = config.family or family_for(config.model)
-    if family.name == "unknown" and config.model not in _warned:
+    if not family.is_known and config.model not in _warned:
         _warned.add(config.model)
         _logger.warning("model %r is of no family known here; nothing about it is checked beforehand", config.model)
     runner = Runner(config, endpoint, family, reconnect, timeouts, random.Random().uniform)  # noqa: S311 - jitter

@@ -307,7 +307,7 @@ class Session:
             ConfigError: the model's family has no such message, nothing was given, or the plain data is wrong.
         """
         await trio.lowlevel.checkpoint()
-        if not self._runner.family.context_update and self._runner.family.name != "unknown":
+        if not self._runner.family.context_update and self._runner.family.is_known:
             model = self._runner.config.model
             raise ConfigError("update_context", f"is not offered by {model}; open a new session with the new settings")
         if system_instruction is None and tools is None:

@@ -42,6 +42,7 @@ from gemlive.types import (
     TranslationConfig,
     VoiceConfig,
     Wire,
+    camel,
 )
 
 T = TypeVar("T", bound=Wire)
@@ -308,7 +309,9 @@ def _plain(value: object) -> object:
 def _merge(base: Mapping[str, object], over: object) -> dict[str, object]:
     merged = dict(base)
     assert isinstance(over, Mapping)
-    for key, value in over.items():
+    for written, value in over.items():
+        # In either casing: two spellings of one key in a message would be two keys to the server.
+        key = camel(written) if camel(written) in merged else written
         known = merged.get(key)
         merged[key] = _merge(known, value) if isinstance(known, Mapping) and isinstance(value, Mapping) else value
     return merged
@@ -333,8 +336,10 @@ def _check(config: SessionConfig, setup: Setup, endpoint: Endpoint, family: Fami
         raise ConfigError("proactivity", f"is always on with {config.model} and False is refused; leave it out")
     if proactive and family.proactive_audio == "no":
         raise ConfigError("proactivity", f"is not offered by {config.model}; leave it out")
-    if setup.history_config is not None and not family.history_config and family.name != "unknown":
+    if setup.history_config is not None and not family.history_config and family.is_known:
         raise ConfigError("history", f"is not offered by {config.model}; send the history with send_client_content")
+    if setup.system_instruction is not None and not family.system_instruction:
+        raise ConfigError("system_instruction", f"is not taken by {config.model}; leave it out")
     _check_tools(setup.tools or (), family, config.model)
 
 

@@ -159,7 +159,9 @@ class SessionConfig:
                 raise ConfigError(name, f"must be a number or None, not {value!r}")
         for index, tool in enumerate(self.tools or ()):
             if not isinstance(tool, (Tool, FunctionDeclaration, Mapping)):
-                raise ConfigError(f"tools[{index}]", f"must be a Tool, a FunctionDeclaration or plain data, not {tool!r}")
+                raise ConfigError(
+                    f"tools[{index}]", f"must be a Tool, a FunctionDeclaration or plain data, not {tool!r}"
+                )
 
     @classmethod
     def from_dict(cls, config: Mapping[str, Any], *, model: str | None = None) -> Self:

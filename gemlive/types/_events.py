@@ -25,7 +25,7 @@ class Stamp:
     Attributes:
         connection: the number of the connection, counted from 1; 0 before the first.
         turn: how many turns were complete before this event.
-        response: how many responses had ended (by completion or interruption) before this event. Audio whose
+        response: a number that grows whenever a response ends, by completion or by interruption. Audio whose
             ``response`` is lower than that of the latest event is stale and must not be played.
     """
 
