@@ -41,14 +41,16 @@ DURATIONS = st.integers(min_value=0, max_value=4 * 10**15).map(lambda nanosecond
 def wire_classes() -> list[type[Wire]]:
     """Returns every wire class that a message can hold, in the order in which they are met."""
     found: list[type[Wire]] = []
-    waiting: list[type[Wire]] = [*CLIENT_MESSAGES.values(), ServerMessage]
+    waiting: list[Any] = [*CLIENT_MESSAGES.values(), ServerMessage]
     while waiting:
         cls = waiting.pop(0)
         if cls in found:
             continue
         found.append(cls)
-        members: list[Any] = [_member(hint) for hint in hints(cls).values()]
-        waiting += [member for member in members if attrs.has(member)]
+        for hint in hints(cls).values():
+            member = _member(hint)
+            if attrs.has(member):
+                waiting.append(member)
     return found
 
 
