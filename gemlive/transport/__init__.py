@@ -15,8 +15,10 @@ from gemlive.transport._interface import CloseInfo, Transport
 from gemlive.transport._proxy import Proxy
 from gemlive.transport._secret import Secret
 from gemlive.transport._timeouts import Timeouts
+from gemlive.transport._websocket import MAX_MESSAGE_BYTES, open_transport
 
 __all__ = [
+    "MAX_MESSAGE_BYTES",
     "Backend",
     "CloseInfo",
     "Connect",
@@ -28,4 +30,5 @@ __all__ = [
     "Transport",
     "VertexAI",
     "endpoint_from_env",
+    "open_transport",
 ]

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 import attrs
 import trio
 
+from gemlive.transport._seclusion import broken
+
 MAX_HEAD_BYTES = 32 * 1024
 """Twice what servers commonly send at most (nginx and Apache cap a request head at 8-32 KiB, Node at 16 KiB)."""
 
@@ -63,12 +65,13 @@ async def read_head(stream: trio.abc.ReceiveStream) -> Head | str:
             return parsed
         if total > MAX_HEAD_BYTES:
             return f"sent more than {MAX_HEAD_BYTES // 1024} KiB without ending the head of its answer"
+        why = ""
         try:
             chunk = await stream.receive_some(4096)
-        except trio.BrokenResourceError:
-            chunk = b""
+        except trio.BrokenResourceError as exc:
+            chunk, why = b"", f" ({broken(exc)})"
         if not chunk:
-            return "closed the connection " + ("in the middle of its answer" if total else "without an answer")
+            return f"closed the connection {'in the middle of its answer' if total else 'without an answer'}{why}"
         data += chunk
         total += len(chunk)
 

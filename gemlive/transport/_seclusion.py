@@ -8,6 +8,7 @@ ended by its own scope, so that not even a cancellation leaves it. Failures come
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -70,6 +71,8 @@ async def send_secluded(stream: trio.abc.SendStream, compose: Callable[[], bytes
 def broken(error: trio.BrokenResourceError | trio.ClosedResourceError) -> str:
     """Says in words why a stream broke, from the operating system's error if there is one."""
     cause = error.__cause__
+    if isinstance(cause, ssl.SSLError):
+        return cause.reason or "the TLS connection broke"
     if isinstance(cause, OSError) and cause.strerror:
         return cause.strerror
     return "the stream was closed" if isinstance(error, trio.ClosedResourceError) else "the stream broke"
