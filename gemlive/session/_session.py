@@ -258,7 +258,7 @@ class Session:
         Raises:
             ValueError: the text is empty.
         """
-        await self._require(isinstance(text, str) and bool(text), f"a text has at least one character, not {text!r}")
+        await self._require(bool(text), "a text has at least one character, and this one has none")
         if self._runner.family.text_channel == "realtime":
             return await self._send(RealtimeInput(text=text), "content", asks=True)
         return await self.send_client_content(text)

@@ -197,7 +197,7 @@ def _realtime_input(config: SessionConfig) -> RealtimeInputConfig | None:
             detection = AutomaticActivityDetection(disabled=True)
         case given:
             detection = _given(
-                given,  # type: ignore[arg-type]
+                given,
                 AutomaticActivityDetection,
                 "automaticActivityDetection",
                 field="vad",

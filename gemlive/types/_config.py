@@ -106,7 +106,7 @@ class SessionConfig:
     speech: SpeechConfig | Raw | None = None
     response_modalities: tuple[str, ...] | None = attrs.field(default=None, converter=_modalities)
     system_instruction: str | Content | Raw | None = None
-    tools: tuple[Tool | FunctionDeclaration | Raw, ...] | None = attrs.field(default=None, converter=_tuple)  # type: ignore[assignment,misc]
+    tools: tuple[Tool | FunctionDeclaration | Raw, ...] | None = attrs.field(default=None, converter=_tuple)
     vad: Literal["server", "manual"] | AutomaticActivityDetection | Raw | None = None
     activity_handling: str | None = None
     turn_coverage: str | None = None
@@ -134,15 +134,16 @@ class SessionConfig:
     history: bool | HistoryConfig | Raw | None = None
     avatar: AvatarConfig | Raw | None = None
     translation: TranslationConfig | Raw | None = None
-    safety_settings: tuple[SafetySetting | Raw, ...] | None = attrs.field(default=None, converter=_tuple)  # type: ignore[assignment,misc]
+    safety_settings: tuple[SafetySetting | Raw, ...] | None = attrs.field(default=None, converter=_tuple)
     labels: Mapping[str, str] | None = None
     extra_setup: Raw | None = None
     family: Family | None = None
 
     def __attrs_post_init__(self) -> None:
         """Raises :class:`ConfigError`, naming the field, for a shape that can never be right."""
-        if not isinstance(self.model, str) or not self.model.strip():
-            raise ConfigError("model", f"must be a model name such as 'gemini-3.8-live', not {self.model!r}")
+        model: object = self.model
+        if not isinstance(model, str) or not model.strip():
+            raise ConfigError("model", f"must be a model name such as 'gemini-3.8-live', not {model!r}")
         for name in ("voice", "language_code", "activity_handling", "turn_coverage", "media_resolution"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, str) or not value):
