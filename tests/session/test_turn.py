@@ -1,0 +1,189 @@
+"""One response, bound to a question by order."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+import trio
+
+from gemlive.emulator import Turn, serve_in_memory
+from gemlive.errors import SessionLost
+from gemlive.session import ReconnectPolicy, open_session
+from gemlive.types import FunctionDeclaration, FunctionResponse, ModelText, SessionConfig, ToolCall, TurnComplete
+from tests.session.peers import TEXT, talking
+
+pytestmark = pytest.mark.usefixtures("autojump_clock")
+
+
+async def echo(turn: Turn) -> None:
+    await turn.say(f"You said {turn.text}.")
+
+
+async def test_a_question_gets_the_whole_answer() -> None:
+    async with talking(echo) as (session, _):
+        reply = await session.ask("hello")
+    assert (reply.state, reply.text, reply.reason, reply.missed) == ("completed", "You said hello.", None, None)
+
+
+async def test_questions_of_several_tasks_get_their_own_answers() -> None:
+    answers: dict[str, str] = {}
+    async with talking(echo) as (session, _):
+
+        async def ask(text: str) -> None:
+            answers[text] = (await session.ask(text)).text
+
+        async with trio.open_nursery() as nursery:
+            for text in ("a", "b", "c"):
+                nursery.start_soon(ask, text)
+    assert answers == {"a": "You said a.", "b": "You said b.", "c": "You said c."}
+
+
+async def test_speech_comes_with_its_transcript_and_duration() -> None:
+    config = SessionConfig(model="gemini-3.8-live", transcription=True)
+    async with talking(echo, config) as (session, _):
+        reply = await session.ask("hello")
+    assert reply.transcript == "You said hello."
+    assert reply.audio_ms == len(reply.audio) / 48 > 0
+
+
+async def test_a_late_end_of_the_turn_before_is_not_the_answer() -> None:
+    async with talking(echo) as (session, _):
+        await session.send_text("first")
+        reply = await session.ask("second")
+    assert reply.text == "You said second."
+
+
+async def test_an_interrupted_answer_says_so() -> None:
+    async def slow(turn: Turn) -> None:
+        await turn.say("One moment. ")
+        await trio.sleep(10)
+        await turn.say("Done.")
+
+    async with talking(slow) as (session, _):
+
+        async def interrupt() -> None:
+            await trio.sleep(1)
+            await session.send_text("stop")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(interrupt)
+            reply = await session.ask("hello")
+            nursery.cancel_scope.cancel()
+    assert (reply.state, reply.text) == ("interrupted", "One moment. ")
+
+
+async def test_a_refused_answer_says_why() -> None:
+    async def refuse(turn: Turn) -> None:
+        await turn.raw({"serverContent": {"turnComplete": True, "turnCompleteReason": "RESPONSE_REJECTED"}})
+        await trio.sleep_forever()
+
+    async with talking(refuse) as (session, _):
+        reply = await session.ask("hello")
+    assert (reply.state, reply.reason) == ("rejected", "RESPONSE_REJECTED")
+
+
+async def test_an_empty_answer_says_so() -> None:
+    async def silent(turn: Turn) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async with talking(silent) as (session, _):
+        assert (await session.ask("hello")).state == "empty"
+
+
+async def test_an_answer_cut_short_by_the_connection_is_lost() -> None:
+    async def cut(turn: Turn) -> None:
+        await turn.say("Half an ")
+        await turn.drop()
+
+    async with talking(cut) as (session, _):
+        reply = await session.ask("hello")
+    assert (reply.state, reply.text) == ("lost", "Half an ")
+
+
+async def test_a_question_of_which_nobody_knows_the_fate_is_lost() -> None:
+    async def cut(turn: Turn) -> None:
+        await turn.drop()
+
+    async with talking(cut) as (session, _):
+        assert (await session.ask("hello")).state == "lost"
+
+
+async def test_a_lost_session_ends_the_question() -> None:
+    async def quit_(turn: Turn) -> None:
+        await turn.close(1008, "Your project has been denied access.")
+
+    with pytest.raises(SessionLost):
+        async with talking(quit_, reconnect=ReconnectPolicy(attempts=0)) as (session, _):
+            await session.ask("hello")
+
+
+@pytest.mark.parametrize("backend", ["google_ai", "vertex"])
+async def test_a_tool_call_and_its_answer_are_one_reply_on_both_backends(backend: str) -> None:
+    async def model(turn: Turn) -> None:
+        result = await turn.call("get_weather", {"city": "Ulm"})
+        await turn.say(f"It is {result['output']}.")
+
+    config = attrs.evolve(TEXT, tools=(FunctionDeclaration(name="get_weather"),))
+    async with serve_in_memory(model) as server:
+        endpoint = server.endpoint if backend == "google_ai" else server.vertex_endpoint
+        async with open_session(config, endpoint=endpoint) as session:
+
+            async def answer_calls() -> None:
+                async for event in session:
+                    if isinstance(event, ToolCall):
+                        call = event.calls[0]
+                        answer = FunctionResponse(id=call.id, name=call.name, response={"output": "warm"})
+                        await session.send_tool_response(answer)
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(answer_calls)
+                reply = await session.ask("How warm is it?")
+                nursery.cancel_scope.cancel()
+    assert (reply.state, reply.text) == ("completed", "It is warm.")
+    assert [call.name for event in reply.calls for call in event.calls] == ["get_weather"]
+
+
+async def test_a_turn_gives_the_events_of_its_response_and_ends_with_it() -> None:
+    async with talking(echo) as (session, _), session.turn() as turn:
+        await session.send_text("hello")
+        events = [event async for event in turn]
+        assert [event async for event in turn] == []
+    assert isinstance(events[-1], TurnComplete)
+    assert "".join(event.text for event in events if isinstance(event, ModelText)) == "You said hello."
+    assert turn.state == "completed"
+
+
+async def test_leaving_a_turn_early_leaves_the_response_to_the_others() -> None:
+    async with talking(echo) as (session, _):
+        async with session.turn() as turn:
+            await session.send_text("hello")
+        texts = []
+        async for event in session:
+            if isinstance(event, ModelText):
+                texts.append(event.text)
+            if isinstance(event, TurnComplete):
+                break
+    assert (turn.state, "".join(texts)) == ("lost", "You said hello.")
+
+
+async def test_an_empty_question_is_refused() -> None:
+    async with talking(echo) as (session, _):
+        with pytest.raises(ValueError, match="at least one character"):
+            await session.ask("")
+        assert (await session.ask("still there?")).state == "completed"
+
+
+async def test_extended_thinking_goes_on_until_the_interaction_is_idle() -> None:
+    async def think(turn: Turn) -> None:
+        await turn.raw(
+            {"serverContent": {"outputTranscription": {"text": "Let me see. "}}},
+        )
+        await turn.raw({"serverContent": {"turnComplete": True, "interactionStatus": "IN_PROGRESS"}})
+        await turn.raw({"serverContent": {"outputTranscription": {"text": "Four."}}})
+        await turn.raw({"serverContent": {"turnComplete": True, "interactionStatus": "IDLE"}})
+        await trio.sleep_forever()
+
+    config = SessionConfig(model="gemini-3.8-live-extended-thinking", transcription=True)
+    async with talking(think, config) as (session, _):
+        reply = await session.ask("two and two?")
+    assert reply.transcript == "Let me see. Four."
