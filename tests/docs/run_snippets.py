@@ -69,7 +69,7 @@ def _emulator_in_the_environment() -> Iterator[None]:
     """Serves an emulator from a thread while the block runs, and makes it the endpoint of the environment."""
     import gemlive.emulator
 
-    started: queue.Queue[tuple[trio.lowlevel.TrioToken, trio.CancelScope, str]] = queue.Queue()
+    started: queue.Queue[tuple[trio.lowlevel.TrioToken, trio.CancelScope, str] | BaseException] = queue.Queue()
 
     async def serve() -> None:
         with trio.CancelScope() as scope:
@@ -77,9 +77,18 @@ def _emulator_in_the_environment() -> Iterator[None]:
                 started.put((trio.lowlevel.current_trio_token(), scope, server.url))
                 await trio.sleep_forever()
 
-    thread = threading.Thread(target=trio.run, args=(serve,), daemon=True)
+    def run() -> None:
+        try:
+            trio.run(serve)
+        except BaseException as error:
+            started.put(error)
+
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    token, scope, url = started.get(timeout=20)
+    outcome = started.get(timeout=20)
+    if isinstance(outcome, BaseException):
+        raise outcome
+    token, scope, url = outcome
     for name in [name for name in os.environ if name.startswith(("GOOGLE_", "GEMINI_", "GEMLIVE_"))]:
         del os.environ[name]
     os.environ["GEMINI_API_KEY"] = "no-key-is-needed-here"
