@@ -112,7 +112,14 @@ def decode(frame: str | bytes) -> ServerMessage:
         CodecError: the frame is not one JSON object, is larger than ``MAX_MESSAGE_BYTES`` or nested deeper than
             ``MAX_DEPTH``. The error quotes nothing of the frame.
     """
-    return _decoded(_parse(frame))
+    message: ServerMessage
+    message, problems = _read(ServerMessage, _parse(frame))
+    if not problems:
+        return message
+    sentences = [f"{path}: {text}" for path, text in problems]
+    if len(sentences) > _MAX_PROBLEMS:
+        sentences = [*sentences[:_MAX_PROBLEMS], "further problems are not listed"]
+    return attrs.evolve(message, problems=tuple(sentences))
 
 
 def encode(message: ClientMessage) -> str:
@@ -145,15 +152,12 @@ def decode_client(frame: str | bytes, *, strict: bool = False) -> ClientMessage:
     if strict:
         return _strict_client(raw)
     keys = [key for key, value in raw.items() if value is not None]
-    field = _client_field(keys[0]) if len(keys) == 1 else None
+    field = _client_shape().find(keys[0]) if len(keys) == 1 else None
     if field is None:
         return RawClientMessage(raw)
-    try:
-        message: ClientMessage = _reader(field.target)(raw[keys[0]], field.target)
-    except _Flaw as flaw:
-        # What could not be read stays in `extra` of its level; a body that is no object leaves nothing to put it in.
-        return RawClientMessage(raw) if flaw.value is None else flaw.value
-    return message
+    # What cannot be read stays in `extra` of its level; a body that is no object leaves nothing to put it in.
+    message, _ = _read(field.target, raw[keys[0]])
+    return RawClientMessage(raw) if message is None else message
 
 
 def encode_server(message: ServerMessage, *, pretty: bool = False) -> str:
@@ -190,12 +194,10 @@ def structure(cls: type[W], raw: object, *, strict: bool = True) -> W:
         raise CodecError(f"{wrong}.", path=wrong.path) from None
     if strict:
         _refuse_unknown(plain, cls, "")
-    try:
-        value: W = _reader(cls)(plain, cls)
-    except _Flaw as flaw:
-        if strict or flaw.value is None:
-            raise _invalid(flaw, "") from None
-        return typing.cast("W", flaw.value)
+    value: W
+    value, problems = _read(cls, plain)
+    if problems and (strict or not isinstance(value, Wire)):
+        raise _invalid("", problems)
     return value
 
 
@@ -241,24 +243,40 @@ def _parse(frame: str | bytes) -> dict[str, Any]:
     return raw
 
 
-def _walk(plain: object) -> Iterator[tuple[str, object, int]]:
-    """Yields the path, the value and the depth of everything in plain data. Iterative: it must survive any depth."""
-    waiting: list[tuple[str, object, int]] = [("", plain, 1)]
+_Trail = tuple[Any, Any] | None  # the trail of the level above and a key: a path that costs nothing until it is shown
+
+
+def _too_deep(plain: object) -> _Trail:
+    """Returns the way to an object or list that is nested deeper than the limit, None when there is none.
+
+    Iterative, for it must survive any depth; and without building paths, which a hostile frame would make long.
+    """
+    waiting: list[tuple[_Trail, Any, int]] = [(None, plain, 1)]
     while waiting:
-        path, value, depth = waiting.pop()
-        yield path, value, depth
-        if isinstance(value, dict):
-            waiting.extend((f"{path}.{key}" if path else key, member, depth + 1) for key, member in value.items())
-        elif isinstance(value, list):
-            waiting.extend((f"{path}[{index}]", member, depth + 1) for index, member in enumerate(value))
-
-
-def _too_deep(plain: object) -> str | None:
-    """Returns the path of an object or list that is nested deeper than the limit, None when there is none."""
-    for path, value, depth in _walk(plain):
-        if depth > MAX_DEPTH and isinstance(value, dict | list):
-            return path
+        trail, value, depth = waiting.pop()
+        if depth > MAX_DEPTH:
+            return trail
+        members = value.items() if isinstance(value, dict) else enumerate(value)
+        waiting.extend(((trail, key), member, depth + 1) for key, member in members if isinstance(member, dict | list))
     return None
+
+
+def _path(trail: _Trail) -> str:
+    path = ""
+    while trail is not None:
+        trail, key = trail
+        path = _joined(key if isinstance(key, str) else f"[{key}]", path)
+    return _shortened(path)
+
+
+def _shortened(path: str) -> str:
+    """Returns a path fit for an error: printable whatever the keys are, and no longer than a reader can bear."""
+    path = path.encode(errors="replace").decode()
+    return path if len(path) <= 200 else f"{path[:100]}...{path[-60:]}"
+
+
+def _joined(label: str, path: str) -> str:
+    return f"{label}{path}" if not path or path.startswith("[") else f"{label}.{path}"
 
 
 def _dumped(plain: dict[str, object], option: int = 0) -> bytes:
@@ -266,23 +284,32 @@ def _dumped(plain: dict[str, object], option: int = 0) -> bytes:
         frame = orjson.dumps(plain, option=option)
     except orjson.JSONEncodeError:
         frame = b""
+    # Types and numbers were checked on the way here, which leaves depth and text for orjson to object to.
+    if not frame or frame.count(b"{") + frame.count(b"[") > MAX_DEPTH:
+        trail = _too_deep(plain)
+        if trail is not None:
+            raise ValueError(f"{_path(trail)}: nested deeper than {MAX_DEPTH} levels; flatten it")
     if not frame:
-        raise ValueError(_why_not_json(plain))
-    if frame.count(b"{") + frame.count(b"[") > MAX_DEPTH:
-        path = _too_deep(plain)
-        if path is not None:
-            raise ValueError(f"{_shortened(path)}: nested deeper than {MAX_DEPTH} levels; flatten it")
+        raise ValueError(
+            f"{_path(_half_a_pair(plain))}: holds half of a surrogate pair, which UTF-8 cannot; replace it"
+        )
     return frame
 
 
-def _why_not_json(plain: dict[str, object]) -> str:
-    """Returns what orjson objected to. Types and numbers were checked before, which leaves text and depth."""
-    for path, value, _depth in _walk(plain):
-        if isinstance(value, str) and not _is_text(value):
-            return f"{_shortened(path)}: holds half of a surrogate pair, which UTF-8 cannot; replace it"
-        if not _is_text(path):
-            return "a key holds half of a surrogate pair, which UTF-8 cannot; replace it"
-    return f"{_shortened(_too_deep(plain) or '')}: nested deeper than {MAX_DEPTH} levels; flatten it"
+def _half_a_pair(plain: object) -> _Trail:
+    """Returns the way to a string, or to an object with a key, that UTF-8 cannot encode."""
+    waiting: list[tuple[_Trail, Any]] = [(None, plain)]
+    while waiting:
+        trail, value = waiting.pop()
+        if isinstance(value, dict):
+            if not all(map(_is_text, value)):
+                return trail
+            waiting.extend(((trail, key), member) for key, member in value.items())
+        elif isinstance(value, list):
+            waiting.extend(((trail, index), member) for index, member in enumerate(value))
+        elif isinstance(value, str) and not _is_text(value):
+            return trail
+    return None
 
 
 def _is_text(text: str) -> bool:
@@ -291,10 +318,6 @@ def _is_text(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _shortened(path: str) -> str:
-    return path if len(path) <= 200 else f"{path[:100]}...{path[-60:]}"
 
 
 def _kind(value: object) -> str:
@@ -407,10 +430,6 @@ def _client_shape() -> _Shape:
     )
 
 
-def _client_field(key: str) -> _Field | None:
-    return _client_shape().find(key)
-
-
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
@@ -437,15 +456,12 @@ def _flaw(expected: str, value: object) -> _Flaw:
     return _Flaw(None, [("", f"expected {expected}, got {_kind(value)}")], keep=True)
 
 
-def _decoded(raw: dict[str, Any]) -> ServerMessage:
+def _read(cls: type[Any], raw: object) -> tuple[Any, list[tuple[str, str]]]:
+    """Returns what could be read, None for nothing, and the path and the text of each problem."""
     try:
-        message: ServerMessage = _reader(ServerMessage)(raw, ServerMessage)
+        return _converter.get_structure_hook(cls)(raw, cls), []
     except _Flaw as flaw:
-        problems = [f"{path}: {text}" for path, text in flaw.problems]
-        if len(problems) >= _MAX_PROBLEMS:
-            problems = [*problems[:_MAX_PROBLEMS], "further problems are not listed"]
-        message = attrs.evolve(flaw.value, problems=tuple(problems))
-    return message
+        return flaw.value, flaw.problems
 
 
 def _reader_for(cls: type[Any]) -> _Hook:
@@ -486,7 +502,7 @@ def _reader_for(cls: type[Any]) -> _Hook:
         if not problems:
             return cls(**values)
         sound = {name: value for name, value in values.items() if value is not None}
-        raise _Flaw(cls(**sound), problems[:_MAX_PROBLEMS], keep=False)
+        raise _Flaw(cls(**sound), problems[: _MAX_PROBLEMS + 1], keep=False)
 
     return read
 
@@ -509,7 +525,7 @@ def _list_reader_for(target: Any) -> _Hook:
                     skipped = True
                 else:
                     values.append(flaw.value)
-                if len(problems) < _MAX_PROBLEMS:
+                if len(problems) <= _MAX_PROBLEMS:
                     problems.extend(flaw.below(f"[{index}]"))
         if problems:
             raise _Flaw(tuple(values), problems, keep=skipped)
@@ -604,10 +620,6 @@ def _read_hook(field: _Field) -> _Hook:
     return _read_duration if field.form == "duration" else _converter.get_structure_hook(field.target)
 
 
-def _reader(cls: type[Any]) -> _Hook:
-    return _converter.get_structure_hook(cls)
-
-
 # --- strict reading --------------------------------------------------------------------------------------------------
 
 
@@ -618,10 +630,10 @@ def _strict_client(raw: dict[str, Any]) -> ClientMessage:
         found = " and ".join(keys) or "none"
         raise CodecError(f"Request contains an invalid argument. A client message has exactly one key, not {found}.")
     field = _client_shape().by_key[keys[0]]
-    try:
-        message: ClientMessage = _reader(field.target)(raw[keys[0]], field.target)
-    except _Flaw as flaw:
-        raise _invalid(flaw, field.label) from None
+    message: ClientMessage
+    message, problems = _read(field.target, raw[keys[0]])
+    if problems:
+        raise _invalid(field.label, problems)
     return message
 
 
@@ -648,8 +660,9 @@ def _refuse_unknown_keys(plain: dict[str, Any], shape: _Shape, path: str) -> Non
                 _refuse_unknown(member, field.nested, f"{below}[{index}]")
 
 
-def _invalid(flaw: _Flaw, label: str) -> CodecError:
-    path, text = next(iter(flaw.below(label))) if label else flaw.problems[0]
+def _invalid(label: str, problems: list[tuple[str, str]]) -> CodecError:
+    path, text = problems[0]
+    path = _joined(label, path) if label else path
     where = f" at '{path}'" if path else ""
     return CodecError(f"Invalid value{where}: {text}.", path=path)
 
@@ -675,10 +688,6 @@ class _Unwritable(Exception):
 
 def _unwritable(expected: str, value: object) -> _Unwritable:
     return _Unwritable("", f"must be {expected}, not {type(value).__name__}")
-
-
-def _joined(label: str, path: str) -> str:
-    return f"{label}{path}" if not path or path.startswith("[") else f"{label}.{path}"
 
 
 def _client_plain(message: ClientMessage) -> dict[str, object]:

@@ -195,6 +195,12 @@ def test_a_frame_may_be_nested_as_deep_as_the_limit() -> None:
     assert codec.decode(codec.encode_server(message)) == message
 
 
+def test_a_deep_frame_may_be_wide_as_well() -> None:
+    frame = _nested(codec.MAX_DEPTH)[:-1] + b', "y": [' + b"{}," * 100 + b"{}]}"
+    message = codec.decode(frame)
+    assert codec.decode(codec.encode_server(message)) == message
+
+
 @pytest.mark.parametrize("levels", [codec.MAX_DEPTH + 1, 1000])
 def test_a_frame_nested_deeper_is_refused(levels: int) -> None:
     with pytest.raises(CodecError, match="deeper than 64 levels"):
@@ -226,6 +232,13 @@ def test_a_million_broken_members_cost_a_handful_of_sentences() -> None:
     assert len(message.problems) == 33
     assert message.problems[-1] == "further problems are not listed"
     assert json.loads(codec.encode_server(message)) == json.loads(frame)
+
+
+def test_all_problems_are_listed_up_to_the_limit() -> None:
+    message = codec.decode(b'{"toolCallCancellation": {"ids": [' + b"5," * 31 + b"5]}}")
+    assert [problem.partition(":")[0] for problem in message.problems] == [
+        f"tool_call_cancellation.ids[{index}]" for index in range(32)
+    ]
 
 
 def test_pretty_frames_look_like_the_real_service_s() -> None:
@@ -276,7 +289,8 @@ def _deep(levels: int) -> object:
         (_answer(b"bytes"), "response.result: must be JSON"),
         (_answer(object()), "response.result: must be JSON"),
         (_answer("\ud800"), "toolResponse.functionResponses[0].response.result: holds half of a surrogate pair"),
-        (_answer({"\ud800": 1}), "a key holds half of a surrogate pair"),
+        (_answer({"\ud800": 1}), "functionResponses[0].response.result: holds half of a surrogate pair"),
+        (_answer({"\ud800": float("nan")}), "response.result.?: must be finite"),
         (_answer(_loop()), "is nested deeper than 64 levels"),
         (_answer(_deep(10_000)), "is nested deeper than 64 levels"),
         (_answer(_deep(60)), "nested deeper than 64 levels; flatten it"),
