@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 INPUT_RATE_HZ: Final = 16_000
-"""The rate of audio to the model (docs/protocol.md 6); other rates are resampled by the service if the type names them."""
+"""The rate of audio to the model (docs/protocol.md 6). The service resamples other rates if the type names them."""
 
 OUTPUT_RATE_HZ: Final = 24_000
 """The rate of audio from the model (docs/protocol.md 4.2)."""
@@ -43,10 +43,10 @@ OUTPUT_MIME_TYPE: Final = "audio/pcm;rate=24000"
 """What audio from the model is called on Google AI; Vertex AI leaves the rate out."""
 
 FULL_SCALE: Final = 32_768
-"""The amplitude that :func:`to_float32` calls 1.0 and :func:`level_dbfs` 0 dB; the loudest positive sample is 32,767."""
+"""The amplitude that is 1.0 in floats and 0 dB in levels; the loudest positive sample is 32,767."""
 
 CHUNK_MS: Final = 20
-"""Milliseconds a chunk where nothing else is said: the lower end of the 20 to 40 that are advised (docs/protocol.md 3.7)."""
+"""Milliseconds a chunk where nothing else is said; 20 to 40 are advised (docs/protocol.md 3.7)."""
 
 Pcm: TypeAlias = bytes | bytearray | memoryview
 """s16le mono samples."""
@@ -222,11 +222,12 @@ def from_float32(samples: ArrayLike) -> bytes:
     array = np.asarray(samples)
     if array.ndim != 1:
         raise ValueError(f"samples of shape {array.shape} are not one channel; average the channels first")
-    if array.size and array.dtype.kind != "f":
+    if array.dtype.kind != "f":
         raise ValueError(
             f"samples of type {array.dtype} are not floats from -1.0 to 1.0; for 16-bit integers take samples.tobytes()"
         )
-    return _quantised(array.astype(np.float64))
+    with np.errstate(all="ignore"):
+        return _quantised(array.astype(np.float64))
 
 
 def down_mix(pcm: Pcm, *, channels: int) -> bytes:
@@ -395,6 +396,7 @@ _MAX_DATA_BYTES = _UNKNOWN_SIZE - _HEADER.size
 _PCM, _FLOAT, _EXTENSIBLE = 0x0001, 0x0003, 0xFFFE
 # The tail of a sub-format's GUID when its first two bytes are an ordinary tag (mmreg.h, KSDATAFORMAT_SUBTYPE_*).
 _GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
+# By tag and bits: numpy's name of the type, but for "<i3", which it does not have. The last character is the width.
 _DTYPES = {
     (_PCM, 8): "u1",
     (_PCM, 16): "<i2",
@@ -447,11 +449,11 @@ def _wav(name: str, data: memoryview) -> Wav:
 
 
 def _require_wav(name: str, data: memoryview) -> None:
-    if data[:4] == b"RIFF" and data[8:12] == b"WAVE":
-        return
-    if not data:
-        raise ValueError(f"{name} is empty; {_ACCEPTED}")
     beginning = bytes(data[:12])
+    if beginning[:4] == b"RIFF" and beginning[8:] == b"WAVE":
+        return
+    if not beginning:
+        raise ValueError(f"{name} is empty; {_ACCEPTED}")
     kind = next((kind for magic, kind in _NAMES_OF_BEGINNINGS.items() if beginning.startswith(magic)), None)
     if beginning[4:8] == b"ftyp":
         kind = "an MP4 file"
@@ -499,12 +501,14 @@ def _layout(name: str, header: memoryview) -> tuple[str, int, int]:
         (tag,) = struct.unpack_from("<H", header, 24)
     dtype = _DTYPES.get((tag, bits))
     if dtype is None:
-        kind = f"{bits}-bit PCM" if tag in (_PCM, _FLOAT) else f"{_NAMES_OF_TAGS.get(tag, 'compressed')} audio"
+        kind = f"{_NAMES_OF_TAGS.get(tag, 'compressed')} audio"
+        if tag in (_PCM, _FLOAT):
+            kind = f"{bits}-bit {'integer' if tag == _PCM else 'float'} PCM"
         raise ValueError(f"{name} holds {kind} (format 0x{tag:04x}); {_ACCEPTED}, so {_CONVERT}")
     if channels < 1 or rate_hz < 1 or frame != channels * bits // 8:
         raise ValueError(
-            f"{name} has a header that contradicts itself ({channels} channels of {bits} bits in frames of {frame} bytes, "
-            f"{rate_hz} Hz); {_CONVERT}"
+            f"{name} has a header that contradicts itself ({channels} channels of {bits} bits in frames of "
+            f"{frame} bytes, {rate_hz} Hz); {_CONVERT}"
         )
     return dtype, channels, rate_hz
 
@@ -514,7 +518,8 @@ def _layout(name: str, header: memoryview) -> tuple[str, int, int]:
 
 def _octets(pcm: Pcm) -> memoryview:
     view = memoryview(pcm)
-    return view.cast("B") if view.c_contiguous else memoryview(view.tobytes())
+    # Only what is contiguous and not empty can be seen as octets where it lies.
+    return view.cast("B") if view.c_contiguous and view.nbytes else memoryview(view.tobytes())
 
 
 def _whole_samples(pcm: Pcm) -> memoryview:
@@ -541,30 +546,32 @@ def _rate(rate_hz: int) -> int:
 
 def _mono(raw: memoryview, dtype: str, channels: int) -> bytes:
     """Returns the average of interleaved channels of any type as s16le."""
+    import numpy as np
+
     step = _BLOCK_FRAMES * channels * int(dtype[-1])
-    return b"".join(
-        _quantised(_floats(raw[start : start + step], dtype).reshape(-1, channels).mean(axis=1))
-        for start in range(0, len(raw), step)
-    )
+    with np.errstate(all="ignore"):  # what is not a number, or too large for one, is dealt with in _quantised
+        return b"".join(
+            _quantised(_floats(raw[start : start + step], dtype).reshape(-1, channels).mean(axis=1))
+            for start in range(0, len(raw), step)
+        )
 
 
 def _floats(raw: memoryview, dtype: str) -> NDArray[np.float64]:
     """Returns samples of any type as floats, full scale being 1.0."""
     import numpy as np
 
-    with np.errstate(all="ignore"):  # a signalling NaN is still only a NaN
-        match dtype:
-            case "u1":
-                return (np.frombuffer(raw, dtype="u1").astype(np.float64) - 128) / 128
-            case "<i3":
-                # numpy has no such type: as the upper three bytes of four.
-                wide = np.zeros((len(raw) // 3, 4), dtype="u1")
-                wide[:, 1:] = np.frombuffer(raw, dtype="u1").reshape(-1, 3)
-                return wide.view("<i4").reshape(-1).astype(np.float64) / 2**31
-            case "<i2" | "<i4":
-                return np.frombuffer(raw, dtype=dtype).astype(np.float64) / 2.0 ** (8 * int(dtype[-1]) - 1)
-            case _:
-                return np.frombuffer(raw, dtype=dtype).astype(np.float64)
+    match dtype:
+        case "u1":
+            return (np.frombuffer(raw, dtype="u1").astype(np.float64) - 128) / 128
+        case "<i3":
+            # As the upper three bytes of four.
+            wide = np.zeros((len(raw) // 3, 4), dtype="u1")
+            wide[:, 1:] = np.frombuffer(raw, dtype="u1").reshape(-1, 3)
+            return wide.view("<i4").reshape(-1).astype(np.float64) / 2**31
+        case "<i2" | "<i4":
+            return np.frombuffer(raw, dtype=dtype).astype(np.float64) / 2.0 ** (8 * int(dtype[-1]) - 1)
+        case _:
+            return np.frombuffer(raw, dtype=dtype).astype(np.float64)
 
 
 def _quantised(samples: NDArray[np.float64]) -> bytes:
@@ -573,7 +580,8 @@ def _quantised(samples: NDArray[np.float64]) -> bytes:
 
     # Cut off before scaling: the largest floats would not survive it.
     limited = np.clip(np.where(np.isnan(samples), 0.0, samples), -1.0, 1.0) * FULL_SCALE
-    return np.minimum(np.rint(limited), FULL_SCALE - 1).astype("<i2").tobytes()
+    rounded: NDArray[np.int16] = np.minimum(np.rint(limited), FULL_SCALE - 1).astype("<i2")
+    return rounded.tobytes()
 
 
 __all__ = [
