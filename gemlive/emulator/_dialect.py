@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import attrs
 
-from gemlive.audio import OUTPUT_MIME_TYPE, OUTPUT_RATE_HZ, duration_s
+from gemlive.audio import OUTPUT_MIME_TYPE
 from gemlive.emulator._route import Backend
 from gemlive.emulator._usage import Tally
 from gemlive.families import Family
@@ -42,12 +42,12 @@ class Utterance:
 
     Attributes:
         message: the message; None for words that are said and not transcribed.
-        audio_s: seconds of audio in it.
+        audio_bytes: how much audio is in it.
         text: the words of the transcript in it, or that it stands for.
     """
 
     message: ServerMessage | None
-    audio_s: float = 0
+    audio_bytes: int = 0
     text: str = ""
 
 
@@ -200,7 +200,7 @@ class Dialect:
         transcript = Transcription(text=words) if words and self.transcribes_output else None
         return Utterance(
             _content(model_turn=turn, output_transcription=transcript),
-            audio_s=duration_s(pcm, rate_hz=OUTPUT_RATE_HZ),
+            audio_bytes=len(pcm),
             text=words,
         )
 

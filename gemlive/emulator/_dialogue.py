@@ -105,7 +105,7 @@ class Dialogue:
         self._wake = trio.Event()
         self._cancelled_calls: set[str] = set()
         self._messages = 0
-        self._stream_s = 0.0  # audio since the stream began, also what an ear was not given
+        self._stream_bytes = 0  # audio since the stream began, also what no activity wanted
         self._ear = None if self._is_manual else _ear(conversation.backend, self.setup)
         self._activity: bytearray | None = None  # what came since activityStart
         self._tell, self._told = trio.open_memory_channel[ServerMessage](_NOTICES)
@@ -281,9 +281,8 @@ class Dialogue:
             self._memory.hear(item)
             return
         pcm = item.pcm
-        length_s = duration_s(pcm, rate_hz=INPUT_RATE_HZ)
-        self._stream_s += length_s
-        self.conversation.audio_received_s += length_s
+        self._stream_bytes += len(pcm)
+        self.conversation.audio_received_bytes += len(pcm)
         if self._ear is not None:
             self._listen(pcm)
         elif self._activity is not None:
@@ -399,6 +398,10 @@ class Dialogue:
             setup = attrs.evolve(setup, tools=update.tools.tools)
         self.conversation.setup = setup
         self.dialect = attrs.evolve(self.dialect, setup=setup)
+
+    @property
+    def _stream_s(self) -> float:
+        return duration_s(self._stream_bytes, rate_hz=INPUT_RATE_HZ)
 
     # --- deciding about turns ---
 

@@ -12,6 +12,7 @@ from typing import Literal, TypeVar
 import attrs
 import trio
 
+from gemlive.audio import INPUT_RATE_HZ, duration_s
 from gemlive.emulator._close import Close
 from gemlive.emulator._route import Backend
 from gemlive.families import Family
@@ -143,7 +144,7 @@ class Conversation:
         connections: the connections, in order.
         messages: the client's messages, in the order of their arrival.
         messages_dropped: how many of them are no longer kept.
-        audio_received_s: seconds of audio that came in ``realtimeInput``, silence included.
+        audio_received_bytes: how much audio came in ``realtimeInput``, silence included, as 16 kHz s16le.
         heard: the turns of the user.
         said: the responses.
     """
@@ -156,7 +157,7 @@ class Conversation:
     connections: list[ConnectionRecord] = attrs.field(factory=list)
     messages: list[Received] = attrs.field(factory=list)
     messages_dropped: int = 0
-    audio_received_s: float = 0
+    audio_received_bytes: int = 0
     heard: list[HeardTurn] = attrs.field(factory=list)
     said: list[SaidTurn] = attrs.field(factory=list)
     _media_bytes: int = attrs.field(default=0, init=False, repr=False)
@@ -165,6 +166,11 @@ class Conversation:
     def model(self) -> str:
         """The model's name as the setup has it."""
         return self.setup.model or ""
+
+    @property
+    def audio_received_s(self) -> float:
+        """Seconds of audio that came in ``realtimeInput``, silence included."""
+        return duration_s(self.audio_received_bytes, rate_hz=INPUT_RATE_HZ)
 
     @property
     def path(self) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 import attrs
 import trio
 
+from gemlive.audio import OUTPUT_RATE_HZ, duration_s
 from gemlive.emulator._admission import functions_of
 from gemlive.emulator._close import Close
 from gemlive.emulator._memory import Heard, ToolResult
@@ -140,11 +141,11 @@ class Turn:
         await self._open()
         pcm = synthesise(what) if isinstance(what, str) else what
         for utterance in self._dialect.speech(pcm, transcript):
-            if utterance.audio_s:
+            if utterance.audio_bytes:
                 await self._in_time()
             if utterance.message is not None:
                 await self._send(utterance.message)
-            self._note(text=utterance.text, audio_s=utterance.audio_s)
+            self._note(text=utterance.text, audio_bytes=utterance.audio_bytes)
         if self._dialect.backend == "vertex" and self._dialect.transcribes_output:
             self._tally.response_text += text_tokens(transcript)
 
@@ -311,6 +312,7 @@ class Turn:
         self._first_audio_at = trio.current_time()
         self._is_over_on_the_wire = False
         self._has_output = False
+        self._audio_bytes = 0
 
     async def _open(self) -> None:
         """Makes sure that a response is open on the wire, and that the first output does not come too early."""
@@ -329,9 +331,10 @@ class Turn:
             self._first_audio_at = trio.current_time()
         await self._dialogue.pace.until(self._first_audio_at + self._said.audio_s / FASTER_THAN_PLAYED)
 
-    def _note(self, *, text: str = "", audio_s: float = 0, tokens: int = 0) -> None:
-        said = self._said
-        self._said = attrs.evolve(said, text=said.text + text, audio_s=said.audio_s + audio_s)
+    def _note(self, *, text: str = "", audio_bytes: int = 0, tokens: int = 0) -> None:
+        self._audio_bytes += audio_bytes
+        audio_s = duration_s(self._audio_bytes, rate_hz=OUTPUT_RATE_HZ)
+        self._said = attrs.evolve(self._said, text=self._said.text + text, audio_s=audio_s)
         self._tally.response_text += tokens
         self._tally.response_audio = audio_tokens(self._said.audio_s)
 
