@@ -576,7 +576,7 @@ def _read_float(raw: Any, _: object) -> float:
 
 def _read_duration(raw: Any, _: object) -> float:
     if type(raw) is float or type(raw) is int:
-        value = float(raw)
+        value = round(float(raw), 9)  # to what the wire's own form can say, and so what is written can be read again
     elif type(raw) is str and _DURATION.fullmatch(raw):
         value = float(raw.removesuffix("s"))
     else:
