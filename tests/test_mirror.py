@@ -7,7 +7,8 @@ from pathlib import Path
 TESTS = Path(__file__).parent
 PACKAGE = TESTS.parent / "gemlive"
 UNMIRRORED = {"faults", "interop", "docs", "corpus", "data"}  # folders about many rooms at once
-PROJECT_LEVEL = {"layers", "exports", "mirror", "repository"}  # tests/test_*.py about the project, not a room
+# tests/test_*.py about the project and not about a room
+PROJECT_LEVEL = {"layers", "exports", "mirror", "repository", "secrets"}
 
 
 def _subjects(test: Path) -> list[Path]:

@@ -260,11 +260,10 @@ class Lifecycle:
             return End(None, error.code, error.reason)
         if names_handle(error.reason):
             self._drop_handle()
-        reason = error.reason or str(error)
         if meaning.remedy is Remedy.FATAL:
-            return self._end(reason, code=error.code, step="open", cause=meaning.cause, retryable=False)
+            return self._end(error.reason, code=error.code, step="open", cause=meaning.cause, retryable=False)
         floor = QUOTA_WAIT_S if meaning.remedy is Remedy.WAIT else 0.0
-        return self._retry(now, reason, code=error.code, floor_s=floor, cause=meaning.cause)
+        return self._retry(now, error.reason, code=error.code, floor_s=floor, cause=meaning.cause)
 
     def failed(self, error: ConnectError, now: float, *, is_first: bool) -> Retry | End:
         """A connection could not be made.
@@ -332,16 +331,19 @@ class Lifecycle:
         if delay is None:
             tries = self._budget.attempt
             cause = cause or "The server keeps ending connections."
-            return self._end(f"{reason} (gave up after {tries} tries in a row)", code=code, step=step, cause=cause)
+            return self._end(reason, code=code, step=step, cause=cause, why=f"gave up after {tries} tries in a row")
         self.status = Status.RECONNECTING if self.stamp.connection else Status.CONNECTING
         return Retry(delay, self._budget.attempt, reason, code)
 
-    def _end(self, reason: str, *, code: int | None, step: Step, cause: str, retryable: bool = True) -> End:
+    def _end(
+        self, reason: str, *, code: int | None, step: Step, cause: str, why: str = "", retryable: bool = True
+    ) -> End:
         connection = self.stamp.connection
+        told = [why, "" if code is None else f"close code {code}", "" if cause == reason else reason.rstrip(".")]
         lost = SessionLost(
-            f"the session was lost in step {step} of connection {max(connection, 1)}: {reason}"
-            + (f" (close code {code})" if code is not None else "")
-            + (f". {cause}" if cause and cause != reason else ""),
+            f"the session was lost in step {step} of connection {max(connection, 1)}"
+            + "".join(f"; {part}" for part in told if part)
+            + (f". {cause}" if cause else ""),
             code=code,
             reason=reason,
             step=step,

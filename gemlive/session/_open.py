@@ -65,7 +65,7 @@ async def open_session(
         _warned.add(config.model)
         _logger.warning("model %r is of no family known here; nothing about it is checked beforehand", config.model)
     runner = Runner(config, endpoint, family, reconnect, timeouts, random.Random().uniform)  # noqa: S311 - jitter
-    several: BaseExceptionGroup[BaseException] | None = None
+    failure: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
             session = Session(runner)
@@ -75,16 +75,33 @@ async def open_session(
                 try:
                     yield session
                     is_done = True
+                except BaseException as error:
+                    # What is trio's goes the way of trio; the rest is kept out of the nursery, which would wrap it.
+                    if _is_cancellation(error):
+                        raise
+                    failure = error
                 finally:
                     await _leave(runner, timeouts, flush=is_done)
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
-        several = group
-    # Outside of the except block, so that what is raised does not have the group for its context.
-    if several is not None:
-        raise several.exceptions[0] if len(several.exceptions) == 1 else several
+        failure = group.exceptions[0] if len(group.exceptions) == 1 else group
+    if failure is not None:
+        try:
+            raise failure
+        finally:
+            del failure  # its traceback holds this frame
     if runner.failure is not None:
-        raise runner.failure
+        try:
+            raise runner.failure
+        finally:
+            # The cancellation of the body, which it caused, is not what it came from.
+            runner.failure.__context__ = None
+
+
+def _is_cancellation(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(trio.Cancelled) is not None
+    return isinstance(error, trio.Cancelled)
 
 
 async def _leave(runner: Runner, timeouts: Timeouts, *, flush: bool) -> None:

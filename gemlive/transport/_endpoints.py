@@ -129,6 +129,9 @@ class Endpoint(abc.ABC):
         """
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_credentials"):
+            # Half made: a traceback with locals shows it when the constructor refuses an argument.
+            return f"{type(self).__name__}(...)"
         kind = type(self._credentials).__name__
         return f"{type(self).__name__}(url={self.url!r}, credentials={kind}(***))"
 

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
+from trio.testing import MockClock
 
 from gemlive.emulator import Behaviour, Close, Turn, serve_in_memory
 from gemlive.errors import (
@@ -21,10 +22,8 @@ from gemlive.errors import (
 )
 from gemlive.session import ReconnectPolicy, Session, Status, open_session
 from gemlive.transport import GoogleAI, Timeouts
-from gemlive.types import Connected, SessionClosed, SessionConfig, SetupComplete
+from gemlive.types import Connected, Reconnecting, SessionClosed, SessionConfig, SetupComplete
 from tests.session.peers import TEXT, behaving, kinds, talking, until
-
-pytestmark = pytest.mark.usefixtures("autojump_clock")
 
 ONCE = ReconnectPolicy(attempts=0)
 
@@ -33,7 +32,7 @@ async def never_called(host: str, port: int) -> trio.abc.Stream:
     raise AssertionError("the network was touched")
 
 
-async def test_a_wrong_setting_is_told_before_any_network() -> None:
+async def test_a_wrong_setting_is_told_before_any_network(autojump_clock: MockClock) -> None:
     endpoint = GoogleAI("key", connect=never_called)
     with pytest.raises(ConfigError) as caught:
         async with open_session(SessionConfig(model="gemini-3.8-live", thinking=3), endpoint=endpoint):
@@ -41,7 +40,7 @@ async def test_a_wrong_setting_is_told_before_any_network() -> None:
     assert caught.value.field == "thinking"
 
 
-async def test_the_block_is_entered_when_the_setup_is_complete() -> None:
+async def test_the_block_is_entered_when_the_setup_is_complete(autojump_clock: MockClock) -> None:
     async with talking() as (session, server):
         assert session.status is Status.CONNECTED
         assert server.conversations[0].setup is not None
@@ -52,7 +51,9 @@ async def test_the_block_is_entered_when_the_setup_is_complete() -> None:
 
 
 @pytest.mark.parametrize("step", ["upgrade", "setup"])
-async def test_a_server_that_falls_silent_is_given_up_at_the_deadline_of_its_step(step: Any) -> None:
+async def test_a_server_that_falls_silent_is_given_up_at_the_deadline_of_its_step(
+    autojump_clock: MockClock, step: Any
+) -> None:
     begun = trio.current_time()
     with pytest.raises(ConnectTimeout) as caught:
         async with talking(behaving(Behaviour(silent_at=step))):
@@ -62,7 +63,9 @@ async def test_a_server_that_falls_silent_is_given_up_at_the_deadline_of_its_ste
     assert trio.current_time() - begun <= allowed + Timeouts().close_s
 
 
-async def test_a_connection_that_is_accepted_and_never_read_is_given_up_at_the_upgrade() -> None:
+async def test_a_connection_that_is_accepted_and_never_read_is_given_up_at_the_upgrade(
+    autojump_clock: MockClock,
+) -> None:
     with pytest.raises(ConnectTimeout) as caught:
         async with talking(behaving(Behaviour(silent_at="tcp"))):
             raise AssertionError("entered")
@@ -70,7 +73,7 @@ async def test_a_connection_that_is_accepted_and_never_read_is_given_up_at_the_u
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 429, 503])
-async def test_a_refused_upgrade_fails_the_first_dial_at_once(status: int) -> None:
+async def test_a_refused_upgrade_fails_the_first_dial_at_once(autojump_clock: MockClock, status: int) -> None:
     begun = trio.current_time()
     with pytest.raises(UpgradeRejected) as caught:
         async with talking(behaving(Behaviour(upgrade_status=status))):
@@ -88,7 +91,7 @@ async def test_a_refused_upgrade_fails_the_first_dial_at_once(status: int) -> No
         (1011, "Internal error encountered."),
     ],
 )
-async def test_a_close_instead_of_the_setup_is_a_setup_error(code: int, reason: str) -> None:
+async def test_a_close_instead_of_the_setup_is_a_setup_error(autojump_clock: MockClock, code: int, reason: str) -> None:
     with pytest.raises(SetupError) as caught:
         async with talking(behaving(Behaviour(refuse_setup=Close(code, reason)))):
             raise AssertionError("entered")
@@ -99,19 +102,21 @@ async def test_a_close_instead_of_the_setup_is_a_setup_error(code: int, reason: 
     ("first", "told"),
     [({"goAway": {"timeLeft": "3s"}}, "go_away"), ({"brandNew": 1}, "brandNew"), ({}, "empty"), ("{", "not readable")],
 )
-async def test_anything_but_setup_complete_as_the_first_message_is_a_setup_error(first: Any, told: str) -> None:
+async def test_anything_but_setup_complete_as_the_first_message_is_a_setup_error(
+    autojump_clock: MockClock, first: Any, told: str
+) -> None:
     with pytest.raises(SetupError, match=told):
         async with talking(behaving(Behaviour(first_message=first))):
             raise AssertionError("entered")
 
 
-async def test_the_first_dial_follows_the_policy_where_it_says_so() -> None:
+async def test_the_first_dial_follows_the_policy_where_it_says_so(autojump_clock: MockClock) -> None:
     script = behaving(Behaviour(upgrade_status=503), Behaviour())
     async with talking(script, reconnect=ReconnectPolicy(first_dial=True)) as (session, _):
         assert session.connection == 1
 
 
-async def test_a_policy_for_the_first_dial_gives_up_in_the_end() -> None:
+async def test_a_policy_for_the_first_dial_gives_up_in_the_end(autojump_clock: MockClock) -> None:
     script = behaving(Behaviour(upgrade_status=503))
     with pytest.raises(SessionLost) as caught:
         async with talking(script, reconnect=ReconnectPolicy(first_dial=True, attempts=3)):
@@ -121,26 +126,25 @@ async def test_a_policy_for_the_first_dial_gives_up_in_the_end() -> None:
 
 @pytest.mark.parametrize("close_s", [0.5, 5.0])
 @pytest.mark.parametrize("step", ["open", "close"])
-async def test_leaving_never_takes_longer_than_close_s(step: Any, close_s: float) -> None:
+async def test_leaving_never_takes_longer_than_close_s(autojump_clock: MockClock, step: Any, close_s: float) -> None:
     script = behaving(Behaviour(silent_at=step))
     async with talking(script, timeouts=Timeouts(close_s=close_s)):
         begun = trio.current_time()
     assert trio.current_time() - begun <= close_s
 
 
-async def test_leaving_while_reconnecting_does_not_wait_for_the_dial() -> None:
+async def test_leaving_while_reconnecting_does_not_wait_for_the_dial(autojump_clock: MockClock) -> None:
     script = behaving(
         Behaviour(close_after_setup=Close(1011, "Internal error encountered.")), Behaviour(silent_at="setup")
     )
     async with talking(script) as (session, _):
-        while session.status is not Status.RECONNECTING:
-            await trio.sleep(0.1)
+        await until(session, Reconnecting)
         await trio.sleep(1)
         begun = trio.current_time()
     assert trio.current_time() - begun <= 5
 
 
-async def test_a_cancelled_body_leaves_within_close_s_too() -> None:
+async def test_a_cancelled_body_leaves_within_close_s_too(autojump_clock: MockClock) -> None:
     with trio.move_on_after(1) as scope:
         async with talking(behaving(Behaviour(silent_at="close"))):
             await trio.sleep(math.inf)
@@ -148,11 +152,11 @@ async def test_a_cancelled_body_leaves_within_close_s_too() -> None:
     assert trio.current_time() <= scope.deadline + 5
 
 
-async def test_what_waits_is_sent_before_leaving() -> None:
+async def test_what_waits_is_sent_before_leaving(autojump_clock: MockClock) -> None:
     async with talking() as (session, server):
         for number in range(50):
             await session.send_client_content(str(number), turn_complete=False)
-    said = [m.message.turns[0].parts[0].text for m in server.conversations[0].received if m.index]  # type: ignore[union-attr,index]
+    said = [m.message.turns[0].parts[0].text for m in server.conversations[0].messages if m.index]  # type: ignore[union-attr,index]
     assert said == [str(number) for number in range(50)]
 
 
@@ -160,7 +164,7 @@ class BodyError(Exception):
     """What a body raises."""
 
 
-async def test_an_exception_of_the_body_comes_out_as_it_is() -> None:
+async def test_an_exception_of_the_body_comes_out_as_it_is(autojump_clock: MockClock) -> None:
     error = BodyError("mine")
     with pytest.raises(BodyError) as caught:
         async with talking():
@@ -169,7 +173,7 @@ async def test_an_exception_of_the_body_comes_out_as_it_is() -> None:
     assert caught.value.__context__ is None
 
 
-async def test_a_group_of_the_bodys_own_comes_out_as_that_group() -> None:
+async def test_a_group_of_the_bodys_own_comes_out_as_that_group(autojump_clock: MockClock) -> None:
     group = ExceptionGroup("mine", [BodyError("a"), BodyError("b")])
     with pytest.raises(ExceptionGroup) as caught:
         async with talking():
@@ -177,7 +181,7 @@ async def test_a_group_of_the_bodys_own_comes_out_as_that_group() -> None:
     assert caught.value is group
 
 
-async def test_a_lost_session_cancels_the_body_and_comes_out_plainly() -> None:
+async def test_a_lost_session_cancels_the_body_and_comes_out_plainly(autojump_clock: MockClock) -> None:
     was_cancelled = False
     with pytest.raises(SessionLost) as caught:
         async with talking(behaving(Behaviour(close_after_s=1, close_with=Close(1008, ""))), reconnect=ONCE):
@@ -191,7 +195,7 @@ async def test_a_lost_session_cancels_the_body_and_comes_out_plainly() -> None:
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
 
 
-async def test_a_send_after_the_loss_raises_an_error_of_its_own() -> None:
+async def test_a_send_after_the_loss_raises_an_error_of_its_own(autojump_clock: MockClock) -> None:
     session: Session | None = None
     with pytest.raises(SessionLost) as caught:
         async with talking(behaving(Behaviour(close_after_s=1, close_with=Close(1008, "")))) as (session, _):
@@ -206,7 +210,7 @@ async def test_a_send_after_the_loss_raises_an_error_of_its_own() -> None:
     assert {str(error) for error in errors} == {str(caught.value)}
 
 
-async def test_a_send_after_a_normal_end_is_using_something_closed() -> None:
+async def test_a_send_after_a_normal_end_is_using_something_closed(autojump_clock: MockClock) -> None:
     async with talking() as (session, _):
         await session.aclose()
         assert session.status is Status.CLOSED
@@ -214,7 +218,7 @@ async def test_a_send_after_a_normal_end_is_using_something_closed() -> None:
             await session.send_audio(bytes(640))
 
 
-async def test_the_last_event_says_how_the_session_ended() -> None:
+async def test_the_last_event_says_how_the_session_ended(autojump_clock: MockClock) -> None:
     async with talking() as (session, _):
         await session.aclose()
         events = await until(session, SessionClosed)
@@ -222,7 +226,7 @@ async def test_the_last_event_says_how_the_session_ended() -> None:
     assert events[-1] == SessionClosed(1000, "the session was left", at=events[-1].at)
 
 
-async def test_an_error_of_the_script_does_not_look_like_one_of_the_session() -> None:
+async def test_an_error_of_the_script_does_not_look_like_one_of_the_session(autojump_clock: MockClock) -> None:
     async def broken(turn: Turn) -> None:
         raise BodyError(turn.text)
 
@@ -231,7 +235,7 @@ async def test_an_error_of_the_script_does_not_look_like_one_of_the_session() ->
             await session.ask("boo")
 
 
-async def test_the_dial_itself_failing_is_a_connect_error() -> None:
+async def test_the_dial_itself_failing_is_a_connect_error(autojump_clock: MockClock) -> None:
     async def refuse(host: str, port: int) -> trio.abc.Stream:
         raise OSError("no route")
 
@@ -243,13 +247,15 @@ async def test_the_dial_itself_failing_is_a_connect_error() -> None:
     assert isinstance(caught.value, GemliveError)
 
 
-async def test_something_that_is_no_configuration_is_refused() -> None:
+async def test_something_that_is_no_configuration_is_refused(autojump_clock: MockClock) -> None:
     with pytest.raises(ConfigError, match="SessionConfig"):
         async with open_session({"model": "m"}, endpoint=GoogleAI("key")):  # type: ignore[arg-type]
             raise AssertionError("entered")
 
 
-async def test_the_endpoint_is_taken_from_the_environment_when_none_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_endpoint_is_taken_from_the_environment_when_none_is_given(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("GOOGLE_API_KEY", "GEMINI_API_KEY", "GOOGLE_GENAI_USE_VERTEXAI", "GOOGLE_GENAI_USE_ENTERPRISE"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(ConfigError, match="GEMINI_API_KEY"):
@@ -257,7 +263,7 @@ async def test_the_endpoint_is_taken_from_the_environment_when_none_is_given(mon
             raise AssertionError("entered")
 
 
-async def test_timeouts_can_be_switched_off() -> None:
+async def test_timeouts_can_be_switched_off(autojump_clock: MockClock) -> None:
     fields = {field.name: math.inf for field in attrs.fields(Timeouts)}
     async with talking(timeouts=Timeouts(**fields)) as (session, _):
         assert (await session.ask("hello")).state == "completed"

@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
+from trio.testing import MockClock
 
 from gemlive.emulator import Behaviour, Close, Server, Turn
 from gemlive.errors import SessionLost
@@ -30,8 +31,6 @@ from gemlive.types import (
 )
 from tests.session.peers import TEXT, behaving, kinds, talking, until
 
-pytestmark = pytest.mark.usefixtures("autojump_clock")
-
 INTERNAL = Close(1011, "Internal error encountered.")
 GOOD = Behaviour()
 
@@ -45,7 +44,7 @@ def texts(server: Server) -> list[tuple[int, str]]:
     return [
         (one.connection, one.message.turns[0].parts[0].text)  # type: ignore[index,misc]
         for conversation in server.conversations
-        for one in conversation.received
+        for one in conversation.messages
         if isinstance(one.message, ClientContent)
     ]
 
@@ -55,13 +54,13 @@ def handles(server: Server) -> list[str | None]:
     setups = [
         (one.connection, one.message.session_resumption.handle)  # type: ignore[union-attr]
         for conversation in server.conversations
-        for one in conversation.received
+        for one in conversation.messages
         if one.index == 0
     ]
     return [handle for _, handle in sorted(setups, key=lambda pair: pair[0])]
 
 
-async def test_a_drop_in_mid_turn_is_resumed_and_told() -> None:
+async def test_a_drop_in_mid_turn_is_resumed_and_told(autojump_clock: MockClock) -> None:
     async def cut(turn: Turn) -> None:
         await turn.say("Half an ")
         if turn.text == "cut":
@@ -84,7 +83,7 @@ async def test_a_drop_in_mid_turn_is_resumed_and_told() -> None:
     assert handles(server)[1]
 
 
-async def test_the_status_follows_and_each_change_is_an_event() -> None:
+async def test_the_status_follows_and_each_change_is_an_event(autojump_clock: MockClock) -> None:
     script = behaving(
         Behaviour(close_after_s=1, close_with=INTERNAL), Behaviour(close_after_s=1, close_with=Close(1000, ""))
     )
@@ -98,7 +97,7 @@ async def test_the_status_follows_and_each_change_is_an_event() -> None:
     assert session.status is Status.CLOSED
 
 
-async def test_what_nobody_can_vouch_for_is_listed() -> None:
+async def test_what_nobody_can_vouch_for_is_listed(autojump_clock: MockClock) -> None:
     async def cut(turn: Turn) -> None:
         await turn.drop()
 
@@ -110,7 +109,7 @@ async def test_what_nobody_can_vouch_for_is_listed() -> None:
     assert [message.turns[0].parts[0].text for message in reconnected.uncertain] == ["hello"]  # type: ignore[union-attr,index]
 
 
-async def test_policy_replay_sends_it_again() -> None:
+async def test_policy_replay_sends_it_again(autojump_clock: MockClock) -> None:
     async def cut_once(turn: Turn) -> None:
         if turn.connection == 1:
             await turn.drop()
@@ -122,7 +121,7 @@ async def test_policy_replay_sends_it_again() -> None:
     assert texts(server) == [(1, "hello"), (2, "hello")]
 
 
-async def test_unsent_messages_survive_a_reconnect_in_order() -> None:
+async def test_unsent_messages_survive_a_reconnect_in_order(autojump_clock: MockClock) -> None:
     script = behaving(Behaviour(close_after_s=1, close_with=INTERNAL), GOOD)
     async with talking(script) as (session, server):
         await until(session, Reconnecting)
@@ -133,7 +132,7 @@ async def test_unsent_messages_survive_a_reconnect_in_order() -> None:
     assert texts(server) == [(2, str(number)) for number in range(20)]
 
 
-async def test_stale_audio_is_dropped_counted_and_told() -> None:
+async def test_stale_audio_is_dropped_counted_and_told(autojump_clock: MockClock) -> None:
     script = behaving(Behaviour(close_after_s=1, close_with=INTERNAL), Behaviour(upgrade_status=503), GOOD)
     policy = ReconnectPolicy(base_s=8, cap_s=8)
     async with talking(script, reconnect=policy) as (session, server):
@@ -147,14 +146,14 @@ async def test_stale_audio_is_dropped_counted_and_told() -> None:
         await session.aclose()
         dropped = session.statistics().sending.audio_ms_dropped
     arrived = [
-        one for c in server.conversations for one in c.received if getattr(one.message, "audio", None) is not None
+        one for c in server.conversations for one in c.messages if getattr(one.message, "audio", None) is not None
     ]
     assert isinstance(reconnected, Reconnected)
     assert dropped == reconnected.dropped_audio_ms == (sent - len(arrived)) * 20
     assert len(arrived) <= 26
 
 
-async def test_dropped_audio_is_an_event_with_its_length() -> None:
+async def test_dropped_audio_is_an_event_with_its_length(autojump_clock: MockClock) -> None:
     script = behaving(Behaviour(close_after_s=1, close_with=INTERNAL), Behaviour(silent_at="setup"))
     async with talking(script) as (session, _):
         await until(session, Reconnecting)
@@ -167,7 +166,7 @@ async def test_dropped_audio_is_an_event_with_its_length() -> None:
     assert (event.audio_ms, event.video_frames) == (200, 0)
 
 
-async def test_a_connection_that_falls_silent_is_replaced() -> None:
+async def test_a_connection_that_falls_silent_is_replaced(autojump_clock: MockClock) -> None:
     timeouts = Timeouts(ping_interval_s=20, pong_s=45)
     async with talking(behaving(Behaviour(silent_at="open"), GOOD), timeouts=timeouts) as (session, _):
         events = await until(session, Reconnecting)
@@ -191,7 +190,7 @@ async def test_a_connection_that_falls_silent_is_replaced() -> None:
         (Close(1001, ""), "resumed"),
     ],
 )
-async def test_a_close_is_judged_by_its_reason(close: Close, outcome: str) -> None:
+async def test_a_close_is_judged_by_its_reason(autojump_clock: MockClock, close: Close, outcome: str) -> None:
     async def model(turn: Turn) -> None:
         await turn.say("Yes.")
 
@@ -210,7 +209,7 @@ async def test_a_close_is_judged_by_its_reason(close: Close, outcome: str) -> No
     assert reconnected.resumed is (outcome == "resumed")
 
 
-async def test_a_normal_close_while_idle_ends_the_session() -> None:
+async def test_a_normal_close_while_idle_ends_the_session(autojump_clock: MockClock) -> None:
     async with talking(behaving(Behaviour(close_after_s=10, close_with=Close(1000, "")), model=echo)) as (session, _):
         await session.ask("hello")
         events = await until(session, SessionClosed)
@@ -219,7 +218,7 @@ async def test_a_normal_close_while_idle_ends_the_session() -> None:
     assert events[-1] == SessionClosed(1000, "", at=events[-1].at)
 
 
-async def test_a_normal_close_in_mid_turn_is_not_taken_for_the_end() -> None:
+async def test_a_normal_close_in_mid_turn_is_not_taken_for_the_end(autojump_clock: MockClock) -> None:
     async def quit_(turn: Turn) -> None:
         await turn.say("Half an ")
         if turn.connection == 1:
@@ -231,7 +230,7 @@ async def test_a_normal_close_in_mid_turn_is_not_taken_for_the_end() -> None:
     assert "Interrupted" in kinds(events)
 
 
-async def test_a_refused_handle_is_dropped_and_the_session_goes_on_afresh() -> None:
+async def test_a_refused_handle_is_dropped_and_the_session_goes_on_afresh(autojump_clock: MockClock) -> None:
     refusing = Behaviour(refuse_resumption=Close(1008, "BidiGenerateContent session not found"))
     script = behaving(Behaviour(close_after_s=10, close_with=INTERNAL), refusing, model=echo)
     async with talking(script) as (session, server):
@@ -240,11 +239,11 @@ async def test_a_refused_handle_is_dropped_and_the_session_goes_on_afresh() -> N
         assert (await session.ask("still there?")).text == "You said still there?."
     assert isinstance(reconnected, Reconnected)
     assert (reconnected.connection, reconnected.resumed, reconnected.resumption_handle_age_s) == (2, False, None)
-    presented = handles(server)
-    assert [bool(handle) for handle in presented] == [False, True, False]
+    assert len(server.connections) == 3
+    assert handles(server) == [None, None]  # of the connections whose setup was accepted
 
 
-async def test_a_refused_handle_ends_the_session_where_the_policy_says_so() -> None:
+async def test_a_refused_handle_ends_the_session_where_the_policy_says_so(autojump_clock: MockClock) -> None:
     refusing = Behaviour(refuse_resumption=Close(1007, "Invalid session handle"))
     script = behaving(Behaviour(close_after_s=10, close_with=INTERNAL), refusing, model=echo)
     with pytest.raises(SessionLost) as caught:
@@ -254,7 +253,7 @@ async def test_a_refused_handle_ends_the_session_where_the_policy_says_so() -> N
     assert (caught.value.step, caught.value.code) == ("setup", 1007)
 
 
-async def test_a_refused_upgrade_on_reconnect_ends_the_session() -> None:
+async def test_a_refused_upgrade_on_reconnect_ends_the_session(autojump_clock: MockClock) -> None:
     script = behaving(Behaviour(close_after_s=1, close_with=INTERNAL), Behaviour(upgrade_status=401))
     with pytest.raises(SessionLost) as caught:
         async with talking(script):
@@ -263,7 +262,7 @@ async def test_a_refused_upgrade_on_reconnect_ends_the_session() -> None:
     assert "401" in str(caught.value)
 
 
-async def test_a_server_that_asks_to_wait_is_given_the_time() -> None:
+async def test_a_server_that_asks_to_wait_is_given_the_time(autojump_clock: MockClock) -> None:
     busy = Behaviour(upgrade_status=503, upgrade_headers=[("Retry-After", "40")])
     script = behaving(Behaviour(close_after_s=1, close_with=INTERNAL), busy, GOOD)
     async with talking(script) as (session, _):
@@ -273,7 +272,7 @@ async def test_a_server_that_asks_to_wait_is_given_the_time() -> None:
     assert waits[1] == 40
 
 
-async def test_a_server_that_accepts_and_drops_for_ever_is_given_up() -> None:
+async def test_a_server_that_accepts_and_drops_for_ever_is_given_up(autojump_clock: MockClock) -> None:
     flapping = behaving(Behaviour(close_after_setup=INTERNAL))
     with pytest.raises(SessionLost) as caught:
         async with talking(flapping) as (session, _):
@@ -285,7 +284,7 @@ async def test_a_server_that_accepts_and_drops_for_ever_is_given_up() -> None:
 # --- GoAway ----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_goaway_hands_over_and_loses_nothing() -> None:
+async def test_a_goaway_hands_over_and_loses_nothing(autojump_clock: MockClock) -> None:
     script = behaving(Behaviour(go_away_after_s=30, go_away_time_left_s=50), GOOD, model=echo)
     async with talking(script) as (session, server):
         replies = []
@@ -303,7 +302,9 @@ async def test_a_goaway_hands_over_and_loses_nothing() -> None:
     assert {connection for connection, _ in texts(server)} == {1, 2}
 
 
-async def test_the_hand_over_happens_in_silence_too_and_ten_seconds_before_the_end_at_the_latest() -> None:
+async def test_the_hand_over_happens_in_silence_too_and_ten_seconds_before_the_end_at_the_latest(
+    autojump_clock: MockClock,
+) -> None:
     async def busy(turn: Turn) -> None:
         await turn.say("Once upon a time ")
         await turn.go_away(50)
@@ -317,7 +318,7 @@ async def test_the_hand_over_happens_in_silence_too_and_ten_seconds_before_the_e
         assert trio.current_time() - told_at == 40
 
 
-async def test_the_old_connection_is_closed_before_the_new_one_is_dialled() -> None:
+async def test_the_old_connection_is_closed_before_the_new_one_is_dialled(autojump_clock: MockClock) -> None:
     script = behaving(Behaviour(go_away_after_s=1, go_away_time_left_s=50), GOOD)
     async with talking(script) as (session, server):
         await until(session, Reconnected)
@@ -326,7 +327,7 @@ async def test_the_old_connection_is_closed_before_the_new_one_is_dialled() -> N
         assert (first.close.code, first.closed_by) == (1000, "client")
 
 
-async def test_goaways_on_every_connection_do_not_make_it_spin() -> None:
+async def test_goaways_on_every_connection_do_not_make_it_spin(autojump_clock: MockClock) -> None:
     storm = behaving(Behaviour(go_away_after_s=0, go_away_time_left_s=0))
     with pytest.raises(SessionLost):
         async with talking(storm) as (session, _):
@@ -338,7 +339,7 @@ async def test_goaways_on_every_connection_do_not_make_it_spin() -> None:
 # --- tools -----------------------------------------------------------------------------------------------------------
 
 
-async def test_an_answer_to_a_forgotten_call_is_an_orphan() -> None:
+async def test_an_answer_to_a_forgotten_call_is_an_orphan(autojump_clock: MockClock) -> None:
     async def call_and_cut(turn: Turn) -> None:
         if turn.connection == 1:
             await turn.raw({"toolCall": {"functionCalls": [{"id": "1", "name": "f", "args": {}}]}})
@@ -353,11 +354,11 @@ async def test_an_answer_to_a_forgotten_call_is_an_orphan() -> None:
         orphan = (await until(session, OrphanedToolResult))[-1]
         assert await receipt.wait() == "dropped"
     assert attrs.evolve(orphan, at=OrphanedToolResult(None).at) == OrphanedToolResult("1", "f", {"output": 2})
-    kinds_sent = {type(one.message).__name__ for c in server.conversations for one in c.received if one.index}
+    kinds_sent = {type(one.message).__name__ for c in server.conversations for one in c.messages if one.index}
     assert "ToolResponse" not in kinds_sent
 
 
-async def test_an_answer_given_while_reconnecting_is_an_orphan_too() -> None:
+async def test_an_answer_given_while_reconnecting_is_an_orphan_too(autojump_clock: MockClock) -> None:
     async def call_and_cut(turn: Turn) -> None:
         if turn.connection == 1:
             await turn.raw({"toolCall": {"functionCalls": [{"id": "1", "name": "f"}]}})
@@ -368,23 +369,22 @@ async def test_an_answer_given_while_reconnecting_is_an_orphan_too() -> None:
         await session.send_text("go")
         await until(session, Reconnecting)
         receipt = await session.send_tool_response({"id": "1", "response": {}})
-        assert receipt.state == "unsent"
         await until(session, OrphanedToolResult)
         assert receipt.state == "dropped"
 
 
-async def test_an_updated_context_is_part_of_later_setups() -> None:
+async def test_an_updated_context_is_part_of_later_setups(autojump_clock: MockClock) -> None:
     config = attrs.evolve(TEXT, model="some-future-model", response_modalities=None)
     script = behaving(Behaviour(drop_after_s=10), GOOD, model=echo)
     async with talking(script, config) as (session, server):
         await session.update_context(system_instruction="Be brief.")
         await until(session, Reconnected)
-    setups = [one.message for c in server.conversations for one in c.received if one.index == 0]
+    setups = [one.message for c in server.conversations for one in c.messages if one.index == 0]
     instructions = [None if s.system_instruction is None else s.system_instruction.parts[0].text for s in setups]  # type: ignore[union-attr,index]
     assert instructions == [None, "Be brief."]
 
 
-async def test_text_of_a_finished_turn_is_not_lost_when_the_close_follows_at_once() -> None:
+async def test_text_of_a_finished_turn_is_not_lost_when_the_close_follows_at_once(autojump_clock: MockClock) -> None:
     async def last_words(turn: Turn) -> None:
         for word in ("a ", "b ", "c"):
             await turn.say(word)

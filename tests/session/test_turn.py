@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 import trio
+from trio.testing import MockClock
 
 from gemlive.emulator import Turn, serve_in_memory
 from gemlive.errors import SessionLost
@@ -12,20 +13,18 @@ from gemlive.session import ReconnectPolicy, open_session
 from gemlive.types import FunctionDeclaration, FunctionResponse, ModelText, SessionConfig, ToolCall, TurnComplete
 from tests.session.peers import TEXT, talking
 
-pytestmark = pytest.mark.usefixtures("autojump_clock")
-
 
 async def echo(turn: Turn) -> None:
     await turn.say(f"You said {turn.text}.")
 
 
-async def test_a_question_gets_the_whole_answer() -> None:
+async def test_a_question_gets_the_whole_answer(autojump_clock: MockClock) -> None:
     async with talking(echo) as (session, _):
         reply = await session.ask("hello")
     assert (reply.state, reply.text, reply.reason, reply.missed) == ("completed", "You said hello.", None, None)
 
 
-async def test_questions_of_several_tasks_get_their_own_answers() -> None:
+async def test_questions_of_several_tasks_get_their_own_answers(autojump_clock: MockClock) -> None:
     answers: dict[str, str] = {}
     async with talking(echo) as (session, _):
 
@@ -38,7 +37,7 @@ async def test_questions_of_several_tasks_get_their_own_answers() -> None:
     assert answers == {"a": "You said a.", "b": "You said b.", "c": "You said c."}
 
 
-async def test_speech_comes_with_its_transcript_and_duration() -> None:
+async def test_speech_comes_with_its_transcript_and_duration(autojump_clock: MockClock) -> None:
     config = SessionConfig(model="gemini-3.8-live", transcription=True)
     async with talking(echo, config) as (session, _):
         reply = await session.ask("hello")
@@ -46,14 +45,14 @@ async def test_speech_comes_with_its_transcript_and_duration() -> None:
     assert reply.audio_ms == len(reply.audio) / 48 > 0
 
 
-async def test_a_late_end_of_the_turn_before_is_not_the_answer() -> None:
+async def test_a_late_end_of_the_turn_before_is_not_the_answer(autojump_clock: MockClock) -> None:
     async with talking(echo) as (session, _):
         await session.send_text("first")
         reply = await session.ask("second")
     assert reply.text == "You said second."
 
 
-async def test_an_interrupted_answer_says_so() -> None:
+async def test_an_interrupted_answer_says_so(autojump_clock: MockClock) -> None:
     async def slow(turn: Turn) -> None:
         await turn.say("One moment. ")
         await trio.sleep(10)
@@ -72,7 +71,7 @@ async def test_an_interrupted_answer_says_so() -> None:
     assert (reply.state, reply.text) == ("interrupted", "One moment. ")
 
 
-async def test_a_refused_answer_says_why() -> None:
+async def test_a_refused_answer_says_why(autojump_clock: MockClock) -> None:
     async def refuse(turn: Turn) -> None:
         await turn.raw({"serverContent": {"turnComplete": True, "turnCompleteReason": "RESPONSE_REJECTED"}})
         await trio.sleep_forever()
@@ -82,7 +81,7 @@ async def test_a_refused_answer_says_why() -> None:
     assert (reply.state, reply.reason) == ("rejected", "RESPONSE_REJECTED")
 
 
-async def test_an_empty_answer_says_so() -> None:
+async def test_an_empty_answer_says_so(autojump_clock: MockClock) -> None:
     async def silent(turn: Turn) -> None:
         await trio.lowlevel.checkpoint()
 
@@ -90,7 +89,7 @@ async def test_an_empty_answer_says_so() -> None:
         assert (await session.ask("hello")).state == "empty"
 
 
-async def test_an_answer_cut_short_by_the_connection_is_lost() -> None:
+async def test_an_answer_cut_short_by_the_connection_is_lost(autojump_clock: MockClock) -> None:
     async def cut(turn: Turn) -> None:
         await turn.say("Half an ")
         await turn.drop()
@@ -100,7 +99,7 @@ async def test_an_answer_cut_short_by_the_connection_is_lost() -> None:
     assert (reply.state, reply.text) == ("lost", "Half an ")
 
 
-async def test_a_question_of_which_nobody_knows_the_fate_is_lost() -> None:
+async def test_a_question_of_which_nobody_knows_the_fate_is_lost(autojump_clock: MockClock) -> None:
     async def cut(turn: Turn) -> None:
         await turn.drop()
 
@@ -108,7 +107,7 @@ async def test_a_question_of_which_nobody_knows_the_fate_is_lost() -> None:
         assert (await session.ask("hello")).state == "lost"
 
 
-async def test_a_lost_session_ends_the_question() -> None:
+async def test_a_lost_session_ends_the_question(autojump_clock: MockClock) -> None:
     async def quit_(turn: Turn) -> None:
         await turn.close(1008, "Your project has been denied access.")
 
@@ -118,7 +117,9 @@ async def test_a_lost_session_ends_the_question() -> None:
 
 
 @pytest.mark.parametrize("backend", ["google_ai", "vertex"])
-async def test_a_tool_call_and_its_answer_are_one_reply_on_both_backends(backend: str) -> None:
+async def test_a_tool_call_and_its_answer_are_one_reply_on_both_backends(
+    autojump_clock: MockClock, backend: str
+) -> None:
     async def model(turn: Turn) -> None:
         result = await turn.call("get_weather", {"city": "Ulm"})
         await turn.say(f"It is {result['output']}.")
@@ -143,7 +144,7 @@ async def test_a_tool_call_and_its_answer_are_one_reply_on_both_backends(backend
     assert [call.name for event in reply.calls for call in event.calls] == ["get_weather"]
 
 
-async def test_a_turn_gives_the_events_of_its_response_and_ends_with_it() -> None:
+async def test_a_turn_gives_the_events_of_its_response_and_ends_with_it(autojump_clock: MockClock) -> None:
     async with talking(echo) as (session, _), session.turn() as turn:
         await session.send_text("hello")
         events = [event async for event in turn]
@@ -153,7 +154,7 @@ async def test_a_turn_gives_the_events_of_its_response_and_ends_with_it() -> Non
     assert turn.state == "completed"
 
 
-async def test_leaving_a_turn_early_leaves_the_response_to_the_others() -> None:
+async def test_leaving_a_turn_early_leaves_the_response_to_the_others(autojump_clock: MockClock) -> None:
     async with talking(echo) as (session, _):
         async with session.turn() as turn:
             await session.send_text("hello")
@@ -166,14 +167,14 @@ async def test_leaving_a_turn_early_leaves_the_response_to_the_others() -> None:
     assert (turn.state, "".join(texts)) == ("lost", "You said hello.")
 
 
-async def test_an_empty_question_is_refused() -> None:
+async def test_an_empty_question_is_refused(autojump_clock: MockClock) -> None:
     async with talking(echo) as (session, _):
         with pytest.raises(ValueError, match="at least one character"):
             await session.ask("")
         assert (await session.ask("still there?")).state == "completed"
 
 
-async def test_extended_thinking_goes_on_until_the_interaction_is_idle() -> None:
+async def test_extended_thinking_goes_on_until_the_interaction_is_idle(autojump_clock: MockClock) -> None:
     async def think(turn: Turn) -> None:
         await turn.raw(
             {"serverContent": {"outputTranscription": {"text": "Let me see. "}}},
