@@ -71,7 +71,8 @@ def conclude(error: BaseException, output: Output | None = None) -> int:
     causes = list(_leaves(error))
     if any(isinstance(cause, KeyboardInterrupt) for cause in causes):
         return INTERRUPTED
-    if any(isinstance(cause, OutputClosed) for cause in causes):
+    # SystemExit: rich ends the program by itself when nobody reads its help any more.
+    if any(isinstance(cause, (OutputClosed, SystemExit)) for cause in causes):
         return FAILED
     code, sentence = _judge(causes[0])
     if output is not None:
@@ -127,8 +128,8 @@ def _connect_step(error: ConnectError) -> str:
             return "check --url"
         case SetupError():
             return "check --model"
-    if error.step in ("dns", "tcp"):
-        return "check --url and the network, or start a local server with: gemlive serve"
+    if error.step == "tcp":
+        return "a local server is started with: gemlive serve"
     return "try again later" if error.retryable else ""
 
 

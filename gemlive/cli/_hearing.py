@@ -44,6 +44,7 @@ class Hearing:
         self._response: list[bytes] = []
         self._is_cut_short = False
         self._is_answered = False
+        self._answers_before = 0
         self.rate_hz = 24000
         self.turns = 0
         self.interruptions = 0
@@ -63,7 +64,13 @@ class Hearing:
     @property
     def has_answer(self) -> bool:
         """Whether a turn has ended that was not cut short, and the model is not in the middle of another."""
-        return self.turns > self.interruptions and not self._response
+        return self.turns - self.interruptions > self._answers_before and not self._response
+
+    def begin(self) -> None:
+        """Hears that something new is about to be said, to which an answer is owed."""
+        self._answers_before = self.turns - self.interruptions
+        self._is_answered = False
+        self.all_speech_sent = False
 
     def take(self, event: Event) -> None:
         """Takes the next event of the session."""

@@ -1,6 +1,7 @@
 """Let people see the library's log: the one place in gemlive that sets up logging.
 
-``GEMLIVE_LOG`` names the level; without it warnings are shown, since some of them are about what the person just typed.
+``GEMLIVE_LOG`` names the level. Without it only the warnings about settings in the environment are shown: what happens
+in a session the commands tell by themselves.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def logging_to_stderr(environ: Mapping[str, str]) -> Iterator[None]:
     handler.setFormatter(
         _Harmless("%(asctime)s %(levelname)s %(name)s: %(message)s" if name else "warning: %(message)s")
     )
-    logger = logging.getLogger("gemlive")
+    logger = logging.getLogger("gemlive" if name else "gemlive.transport")
     level = logger.level
     logger.addHandler(handler)
     logger.setLevel(name.upper() if name else logging.WARNING)

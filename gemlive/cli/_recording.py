@@ -41,14 +41,14 @@ def _load(path: Path) -> Wav:
 
 
 def packaged_speech() -> Wav:
-    """Returns the speech that the demo sends: two sentences with a pause of 0.9 s between, 16 kHz.
+    """Returns the speech that the demo sends: two sentences with a pause of 1.2 s between, 16 kHz.
 
     espeak-ng 1.51 said them and SoX 14.4.2 cut them, without dither, so that the pause is digital silence::
 
         trim="silence 1 0.01 0.5% reverse silence 1 0.01 0.5% reverse"
         espeak-ng -v en-us -s 150 -w hello.wav "Hello, this is the gemlive demo."
         espeak-ng -v en-us -s 150 -w question.wav "Can you hear me well?"
-        sox -D hello.wav -b 16 -r 16000 -c 1 hello16.wav $trim pad 0.25 0.9
+        sox -D hello.wav -b 16 -r 16000 -c 1 hello16.wav $trim pad 0.25 1.2
         sox -D question.wav -b 16 -r 16000 -c 1 question16.wav $trim pad 0 0.5
         sox -D hello16.wav question16.wav speech.wav norm -3
     """

@@ -12,7 +12,7 @@ from gemlive.cli._escape import escape, escape_line
 from gemlive.cli._narrate import Narrator
 from gemlive.cli._output import Line, Output, Piece, Value, stdout, write
 from gemlive.cli._terminal import Terminal, columns
-from gemlive.types import Event
+from gemlive.types import Event, TurnComplete
 
 _COLUMN = 12  # the longest label, and a space
 _MAX_HELD = 2000  # characters: a screenful; a server that says more while the bar stands gets lines of its own
@@ -50,6 +50,8 @@ class Screen(Output):
         """Writes what the narrator makes of the event."""
         words = list(self._narrator.tell(event))  # also of hidden ones: it counts
         if isinstance(event, self._hidden):
+            if isinstance(event, TurnComplete):
+                self._end_line()
             return
         for word in words:
             self._tell(word)

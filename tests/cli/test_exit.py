@@ -62,7 +62,7 @@ def output() -> Output:
         (
             ConnectError("refused", step="tcp"),
             FAILED,
-            "refused; check --url and the network, or start a local server with: gemlive serve",
+            "refused; a local server is started with: gemlive serve",
         ),
         (ConnectError("busy", step="upgrade"), FAILED, "busy; try again later"),
         (
@@ -126,8 +126,8 @@ def test_ctrl_c_is_130_and_silent_however_it_is_wrapped(
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("error", [OutputClosed(), ExceptionGroup("", [OutputClosed(), OutputClosed()])])
-def test_a_reader_that_left_ends_the_program_quietly(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("error", [OutputClosed(), SystemExit(1), ExceptionGroup("", [OutputClosed(), OutputClosed()])])
+def test_a_reader_that_left_ends_the_program_quietly(error: BaseException, capsys: pytest.CaptureFixture[str]) -> None:
     assert conclude(error) == FAILED
     assert capsys.readouterr().err == ""
 

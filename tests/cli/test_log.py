@@ -10,7 +10,7 @@ import pytest
 from gemlive.cli._exit import Misuse
 from gemlive.cli._log import logging_to_stderr
 
-LOGGER = logging.getLogger("gemlive.test")
+LOGGER = logging.getLogger("gemlive.transport")
 
 
 def log_all() -> None:
@@ -29,6 +29,18 @@ def test_a_warning_is_a_sentence_where_nobody_asked_for_a_log(capsys: pytest.Cap
     with logging_to_stderr({}):
         LOGGER.warning("two keys are set")
     assert capsys.readouterr().err == "warning: two keys are set\n"
+
+
+def test_what_happens_in_a_session_is_not_told_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    with logging_to_stderr({}):
+        logging.getLogger("gemlive.session").warning("session lost")
+    assert capsys.readouterr().err == ""
+
+
+def test_with_a_level_every_room_is_heard(capsys: pytest.CaptureFixture[str]) -> None:
+    with logging_to_stderr({"GEMLIVE_LOG": "warning"}):
+        logging.getLogger("gemlive.session").warning("session lost")
+    assert "gemlive.session: session lost" in capsys.readouterr().err
 
 
 def test_a_level_that_is_none_is_refused() -> None:

@@ -81,6 +81,14 @@ def test_hidden_events_are_not_shown() -> None:
     assert stream.getvalue() == ""
 
 
+def test_a_turn_ends_its_line_also_where_its_end_is_hidden() -> None:
+    output, stream = screen(hidden=(TurnComplete,))
+    for _ in range(2):
+        output.show(OutputTranscript("Hi"))
+        output.show(TurnComplete())
+    assert stream.getvalue() == "model       Hi\n" * 2
+
+
 def test_a_pipe_gets_no_bar() -> None:
     output, stream = screen(PIPE)
     output.progress("sending", 1, 2)
