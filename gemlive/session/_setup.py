@@ -59,7 +59,7 @@ def setup_message(config: SessionConfig, endpoint: Endpoint, family: Family) -> 
     Raises:
         ConfigError: a setting cannot work with this model or backend; names the field and the remedy.
     """
-    setup = _wire(config, endpoint)
+    setup = _wire(config, endpoint, family)
     _check(config, setup, endpoint, family)
     if not config.extra_setup:
         return setup
@@ -107,12 +107,12 @@ def tools_of(values: Sequence[Tool | FunctionDeclaration | Mapping[str, object]]
 # --- from flat to deep -----------------------------------------------------------------------------------------------
 
 
-def _wire(config: SessionConfig, endpoint: Endpoint) -> Setup:
+def _wire(config: SessionConfig, endpoint: Endpoint, family: Family) -> Setup:
     instruction = config.system_instruction
     transcribe = config.transcription
     return Setup(
         model=endpoint.model_name(config.model),
-        generation_config=_generation(config, endpoint),
+        generation_config=_generation(config, endpoint, family),
         system_instruction=None if instruction is None else content_of(instruction, field="system_instruction"),
         tools=tools_of(config.tools, field="tools") if config.tools else None,
         realtime_input_config=_realtime_input(config),
@@ -140,9 +140,17 @@ def _wire(config: SessionConfig, endpoint: Endpoint) -> Setup:
     )
 
 
-def _generation(config: SessionConfig, endpoint: Endpoint) -> GenerationConfig | None:
+def _modalities(config: SessionConfig, endpoint: Endpoint, family: Family) -> tuple[str, ...] | None:
+    default = endpoint.default_response_modalities
+    if config.response_modalities is not None or default is None or not family.response_modalities:
+        return config.response_modalities or default
+    # The backend's default is for models that speak; it must not fail one that only transcribes.
+    return default if default[0] in family.response_modalities else family.response_modalities[:1]
+
+
+def _generation(config: SessionConfig, endpoint: Endpoint, family: Family) -> GenerationConfig | None:
     generation = GenerationConfig(
-        response_modalities=config.response_modalities or endpoint.default_response_modalities,
+        response_modalities=_modalities(config, endpoint, family),
         temperature=config.temperature,
         top_p=config.top_p,
         top_k=config.top_k,

@@ -37,6 +37,11 @@ def test_vertex_takes_the_full_model_name_and_is_told_the_modality() -> None:
     }
 
 
+def test_the_modality_that_vertex_is_told_is_one_that_the_model_has() -> None:
+    message = wire(SessionConfig(model="gemini-3.5-transcribe-live-preview"), VERTEX)
+    assert message["generationConfig"] == {"responseModalities": ["TEXT"]}
+
+
 def test_everything_that_can_be_said_lands_in_its_place() -> None:
     config = SessionConfig(
         model="m",
