@@ -121,27 +121,31 @@ class Dialect:
             setup_complete=ServerSetupComplete(session_id=session_id if self.backend == "vertex" else None)
         )
 
-    def opening(self, heard: str, *, is_spoken: bool) -> list[ServerMessage]:
-        """Returns what comes before a response: empty contents, and what was heard (docs/protocol.md 5).
+    def opening(self) -> list[ServerMessage]:
+        """Returns what comes first in a response, before anything is known (docs/protocol.md 4.2)."""
+        return [_content()] if self.family.empty_content_first else []
+
+    def before_answer(self, heard: str) -> list[ServerMessage]:
+        """Returns what comes between the opening and the answer: what was heard, and a mark that words will follow.
 
         Args:
             heard: the words of the user's speech; empty when nothing was spoken.
-            is_spoken: whether the turn was spoken at all.
         """
-        opening: list[ServerMessage] = []
-        if self.family.empty_content_first:
-            opening.append(_content())
-        if is_spoken and self.transcribes_input:
-            opening += self.heard(heard)
-            if self.family.empty_content_first:
-                opening.append(_content())
-        if self._opens_with_transcript:
-            opening.append(_content(output_transcription=Transcription()))
-        return opening
+        messages: list[ServerMessage] = []
+        if heard and self.transcribes_input:
+            messages += [*self.heard(heard), *self.opening()]
+        if self._writes_before_speaking:
+            messages.append(_content(output_transcription=Transcription()))
+        return messages
+
+    def after_answer(self, *, has_spoken: bool) -> list[ServerMessage]:
+        """Returns what closes the words of an answer that had none, where a mark has opened them."""
+        return [_words_finished()] if self._writes_before_speaking and not has_spoken else []
 
     @property
-    def _opens_with_transcript(self) -> bool:
-        # Recorded of the half-cascade model on Vertex AI, and not of the native one (docs/protocol.md 4.2).
+    def _writes_before_speaking(self) -> bool:
+        # Recorded of a half-cascade model on Vertex AI, and not of the native one (docs/protocol.md 5): an empty
+        # transcript, all words, the mark that they are finished, then all audio.
         is_native = self.family.thinking == "budget"
         return self.backend == "vertex" and not is_native and self.modality == "AUDIO" and self.transcribes_output
 
@@ -149,7 +153,10 @@ class Dialect:
         """Returns the transcript of the user's speech: in fragments from 2.5, whole from 3.1 and Vertex AI."""
         if self.backend == "vertex":
             return [_content(input_transcription=Transcription(text=text, finished=True))]
-        if self.family.merges_transcript or self.family.speech_to_text_only:
+        if self.family.speech_to_text_only:
+            interim = ServerContent(interim_input_transcription=Transcription(text=text))
+            return [ServerMessage(server_content=interim), _content(input_transcription=Transcription(text=text))]
+        if self.family.merges_transcript:
             return [_content(input_transcription=Transcription(text=text))]
         return [_content(input_transcription=Transcription(text=piece)) for piece in _fragments(text, words=1)]
 
@@ -171,22 +178,20 @@ class Dialect:
         """
         chunks = list(self._chunks(pcm))
         pieces = _fragments(transcript, words=2)
-        if not chunks:
-            # An answer may be a transcript alone (docs/protocol.md 4.2).
-            for piece in pieces:
-                yield self._words(piece)
-            return
+        if not chunks or self._writes_before_speaking:
+            # Without audio, an answer may be a transcript alone (docs/protocol.md 4.2).
+            yield from map(self._words, pieces)
+            pieces = []
         for index, chunk in enumerate(chunks):
             due = [p for place, p in enumerate(pieces) if place * len(chunks) // len(pieces) == index]
-            is_last = index == len(chunks) - 1
             if self.family.merges_transcript:
                 yield self._audio(chunk, "".join(due))
                 continue
-            for piece in due:
-                yield self._words(piece)
-            if is_last and self.backend == "vertex" and self.transcribes_output and transcript:
-                # The words end before the audio does (docs/protocol.md 4.2).
-                yield Utterance(_content(output_transcription=Transcription(finished=True)))
+            yield from map(self._words, due)
+            # On Vertex AI the words are finished before the audio is, by one chunk or by all (docs/protocol.md 5).
+            marks_at = 0 if self._writes_before_speaking else len(chunks) - 1
+            if index == marks_at and transcript and self.backend == "vertex" and self.transcribes_output:
+                yield Utterance(_words_finished())
             yield self._audio(chunk, "")
 
     def _words(self, text: str) -> Utterance:
@@ -221,10 +226,6 @@ class Dialect:
     def cancellation(self, ids: Sequence[str]) -> ServerMessage:
         """Returns the notice that answers to these calls are no longer wanted."""
         return ServerMessage(tool_call_cancellation=ServerToolCallCancellation(ids=tuple(ids)))
-
-    def after_tool_response(self) -> list[ServerMessage]:
-        """Returns what precedes the words after a tool's answer; a resumption update comes before it."""
-        return [_content()] if self.family.empty_content_first else []
 
     def generation_complete(self) -> ServerMessage:
         """Returns the mark that everything has been produced."""
@@ -264,17 +265,18 @@ class Dialect:
 
     def usage(self, tally: Tally) -> UsageMetadata:
         """Returns token counts under the backend's names (docs/protocol.md 4.8)."""
-        response, details = tally.response_tokens, tally.response_details
-        thoughts = tally.thought_tokens or None
+        response, thoughts = tally.response_tokens, tally.thought_tokens or None
         if self.backend == "vertex":
             return UsageMetadata(
                 prompt_token_count=tally.prompt_tokens,
                 candidates_token_count=response,
                 total_token_count=tally.prompt_tokens + response,
                 prompt_tokens_details=tally.prompt_details,
-                candidates_tokens_details=details,
+                candidates_tokens_details=tally.response_details,
                 thoughts_token_count=thoughts,
             )
+        # The details name the modality of the answer only; calls are in the total and in none of them.
+        details = tuple(detail for detail in tally.response_details if detail.modality == self.modality)
         return UsageMetadata(
             prompt_token_count=tally.prompt_tokens,
             response_token_count=response or None,
@@ -336,6 +338,10 @@ def _content(
             output_transcription=output_transcription,
         )
     )
+
+
+def _words_finished() -> ServerMessage:
+    return _content(output_transcription=Transcription(finished=True))
 
 
 def _fragments(text: str, *, words: int) -> list[str]:

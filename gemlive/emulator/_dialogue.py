@@ -34,6 +34,7 @@ from gemlive.emulator._script import Behaviour, Model
 from gemlive.emulator._turn import Turn
 from gemlive.emulator._usage import Tally, text_tokens
 from gemlive.errors import CodecError
+from gemlive.families import Family
 from gemlive.types import (
     Blob,
     ClientContent,
@@ -184,13 +185,14 @@ class Dialogue:
 
     async def _transcribe(self, heard: Heard) -> None:
         """Answers as a model that only transcribes: the words, and that they are complete (docs/protocol.md 5)."""
-        if not heard.is_spoken:
-            return
-        self._note_heard(heard)
-        self._memory.learn(heard)
-        for message in (*self.dialect.heard(heard.transcript), self.dialect.generation_complete()):
-            await self.line.send(message)
-        await self.line.send(self.dialect.voice_activity("ACTIVITY_END", self._stream_s))
+        if heard.is_spoken:
+            self._note_heard(heard)
+            self._memory.learn(heard)
+            for message in (*self.dialect.heard(heard.transcript), self.dialect.generation_complete()):
+                await self.line.send(message)
+        # Speech without words has only its two ends; text, which such a model does not take, has nothing.
+        if heard.is_spoken or not heard.items:
+            await self.line.send(self.dialect.voice_activity("ACTIVITY_END", self._stream_s))
 
     async def _tell_notices(self) -> None:
         async for message in self._told:
@@ -239,8 +241,7 @@ class Dialogue:
         if family.client_content == "initial_history" and self._memory.has_realtime_input:
             self.line.end(_close.INVALID_ARGUMENT, by="server")
             return
-        # Any clientContent interrupts; 3.8 waits for a complete one (docs/protocol.md 3.6).
-        if message.turn_complete or not family.input_cancels_blocking_calls:
+        if message.turn_complete or not _waits_for_complete_content(family):
             self._interrupt()
         for content in message.turns or ():
             self._memory.read(content)
@@ -262,7 +263,7 @@ class Dialogue:
         for blob in blobs:
             if blob is not None:
                 self._hear_blob(blob)
-        if message.text is not None:
+        if message.text:
             self._hear_text(message.text)
         if (message.activity_start is not None or message.activity_end is not None) and not self._is_manual:
             self.line.end(_close.MANUAL_ACTIVITY_IN_AUTOMATIC_MODE, by="server")
@@ -411,7 +412,7 @@ class Dialogue:
 
     def _interrupt(self) -> None:
         turn = self._turn
-        if turn is not None and (not turn.is_over_on_the_wire or turn.unanswered):
+        if turn is not None and (not turn.is_over or turn.unanswered):
             turn.interrupted = True
             turn.scope.cancel()
 
@@ -433,6 +434,11 @@ class Dialogue:
         )
 
     # --- what turns need ---
+
+    @property
+    def history(self) -> tuple[Content, ...]:
+        """What was said before what is being taken up now."""
+        return self._memory.history
 
     def prompt(self, heard: Heard) -> Tally:
         """Returns what a response to ``heard`` has to read: the instruction, the history, the turn."""
@@ -473,11 +479,24 @@ class Dialogue:
         self._nursery.start_soon(self._end_after, left_s)
         await self.line.send(self.dialect.go_away(left_s))
 
+    def go_away_soon(self, time_left_s: float | None = None) -> None:
+        """Does as :meth:`go_away`, without waiting for a client that does not read."""
+        self._nursery.start_soon(self.go_away, time_left_s)
+
+    def send_soon(self, message: ServerMessage | bytes | str) -> None:
+        """Sends a message outside of any turn, without waiting for a client that does not read."""
+        self._nursery.start_soon(self.line.send, message)
+
     async def _end_after(self, left_s: float) -> None:
         await trio.sleep(left_s)
         # 3.8 was closed with a code of its own, three times, after 58 minutes (docs/protocol.md 6).
         is_long = self.conversation.family.connection_lifetime_s > 3000
         self.line.end(_close.DEADLINE_EXPIRED if is_long else _close.LIFETIME_OVER, by="server")
+
+
+def _waits_for_complete_content(family: Family) -> bool:
+    """Tells whether only a complete ``clientContent`` interrupts, as on 3.8 in both its forms (docs/protocol.md 3.6)."""
+    return family.function_behavior_default == "NON_BLOCKING"
 
 
 def refused_frame(error: CodecError) -> Close:

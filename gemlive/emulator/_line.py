@@ -51,6 +51,7 @@ class Line:
         self._behaviour = behaviour
         self._opcode = opcode
         self._sent = 0
+        self._received = 0
         self._is_torn = False
         self._resets = False
         self._goodbye: Close | None = None
@@ -94,8 +95,12 @@ class Line:
 
     async def receive(self) -> bytes | str | None:
         """Returns the next frame, None once the client or the network has ended the connection."""
+        if self._received == self._behaviour.stops_reading_after:
+            await trio.sleep_forever()
         try:
-            return await self._socket.get_message()
+            frame = await self._socket.get_message()
+            self._received += 1
+            return frame
         except trio_websocket.ConnectionClosed as closed:
             reason = closed.reason
         if reason is None or reason.code == 1006:

@@ -16,6 +16,13 @@ from gemlive.emulator._usage import VIDEO_TOKENS_PER_FRAME, Tally, audio_tokens,
 from gemlive.emulator._voice import resample
 from gemlive.types import Blob, Content, Part
 
+MAX_HISTORY = 200
+"""Contents that are remembered. Each snapshot holds as many, so this bounds what a long conversation costs; a script
+that wants more can keep it."""
+
+INPUT_RATES_HZ = range(4_000, 192_001)
+"""Sample rates of input audio that are taken. Without a bound a rate of 1 Hz would make terabytes of one message."""
+
 
 @attrs.frozen
 class Written:
@@ -113,7 +120,8 @@ class Memory:
     """The state of a conversation.
 
     Attributes:
-        history: what was said before, both sides.
+        history: what was said before, both sides; the last ``MAX_HISTORY`` contents.
+        forgotten: how many contents before those are no longer kept.
         tally: its tokens, counted as prompt: every turn reads it all again (docs/protocol.md 4.8).
         pending: what was heard since the last answer.
         open_calls: calls that were made, may still be answered, and that no turn waits for: id to function name.
@@ -123,6 +131,7 @@ class Memory:
     """
 
     history: tuple[Content, ...] = ()
+    forgotten: int = 0
     tally: Tally = attrs.field(factory=Tally)
     pending: tuple[Item, ...] = ()
     open_calls: dict[str, str] = attrs.field(factory=dict)
@@ -156,7 +165,8 @@ class Memory:
 
     def remember(self, content: Content, heard: Heard) -> None:
         """Adds to the history; ``heard`` says what it weighs."""
-        self.history = (*self.history, content)
+        self.forgotten += len(self.history) == MAX_HISTORY
+        self.history = (*self.history, content)[-MAX_HISTORY:]
         count(self.tally, heard)
 
 
@@ -189,7 +199,12 @@ def item_of(blob: Blob) -> Spoken | Seen:
 
 
 def input_pcm(blob: Blob) -> bytes:
-    """Returns audio at 16 kHz, whatever rate its MIME type names (docs/protocol.md 3.7)."""
+    """Returns audio at 16 kHz, whatever rate its MIME type names (docs/protocol.md 3.7).
+
+    A rate outside ``INPUT_RATES_HZ`` is taken for 16 kHz: nobody means it.
+    """
     rate_hz = rate_of(blob.mime_type or "", default=INPUT_RATE_HZ)
     data = blob.data or b""
-    return data if rate_hz == INPUT_RATE_HZ else resample(data, from_hz=rate_hz, to_hz=INPUT_RATE_HZ)
+    if rate_hz == INPUT_RATE_HZ or rate_hz not in INPUT_RATES_HZ:
+        return data
+    return resample(data, from_hz=rate_hz, to_hz=INPUT_RATE_HZ)

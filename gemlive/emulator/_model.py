@@ -18,6 +18,8 @@ from gemlive.emulator._voice import resample
 NAME = "gemlive emulator"
 
 _QUOTED = 200  # characters: a book that is sent in is not read back
+_ARGUMENTS = 10_000  # characters that are read for the arguments of a call
+_MOST_CALLS = 16  # in one turn: a text that is nothing but calls is no reason to make thousands
 _CALL = re.compile(r"\bcall\s+([A-Za-z_][\w.:-]*)\s*", re.IGNORECASE)
 
 
@@ -28,8 +30,11 @@ async def answer(turn: Turn) -> None:
     results = list(turn.results)
     calls = named_calls(turn.text, turn.functions)
     if calls:
+        if turn.reports_progress:
+            await turn.say("One moment.")
+            await turn.complete(status="IN_PROGRESS")
         ids = await turn.begin_calls(calls)
-        if not all(turn.blocks(name) for name, _ in calls):
+        if not turn.reports_progress and not all(turn.blocks(name) for name, _ in calls):
             return  # the conversation goes on; the answers will come as a turn of their own
         for call_id, (name, _) in zip(ids, calls, strict=True):
             results.append(ToolResult(call_id, name, await turn.wait_result(call_id)))
@@ -46,8 +51,8 @@ def named_calls(text: str, functions: Mapping[str, object]) -> list[tuple[str, M
     for found in _CALL.finditer(text):
         name = found[1] if found[1] in functions else found[1].rstrip(".:-")
         if name in functions:
-            calls.append((name, _arguments(text[found.end() :])))
-    return calls
+            calls.append((name, _arguments(text[found.end() : found.end() + _ARGUMENTS])))
+    return calls[:_MOST_CALLS]
 
 
 def reply(turn: Turn, results: list[ToolResult]) -> str:

@@ -131,6 +131,7 @@ class Reception:
         setup = await self._setup(line)
         if setup is None:
             return None
+        await trio.sleep(behaviour.setup_after_s)
         family = family_for(setup.model or "", families=self._families)
         close = behaviour.refuse_setup or refusal(setup, route, credential, family, self._house)
         if close is not None:

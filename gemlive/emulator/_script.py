@@ -25,14 +25,20 @@ class Behaviour:
     """How the server behaves on one connection; the defaults are those of a server that works.
 
     Attributes:
+        refuse_connection: accepts no connection at all: the dial fails. (On a socket it is reset at once, for the
+            operating system has accepted it already.)
+        upgrade_after_s: answers the upgrade after so many seconds.
         upgrade_status: answers the upgrade with this HTTP status instead of 101.
         upgrade_headers: headers of that answer, such as ``("Retry-After", "7")``.
         upgrade_body: its body; None gives a JSON error in Google's form.
         silent_at: falls silent at a step, for good. ``"tcp"``: accepts and never reads. ``"upgrade"``: reads the
             upgrade and never answers. ``"setup"``: never answers the setup. ``"open"``: after ``setupComplete`` sends
             no byte more, not even a pong. ``"close"``: works, but never answers a Close frame.
+        setup_after_s: answers the setup after so many seconds.
         refuse_setup: closes instead of answering the setup.
         refuse_resumption: closes instead of answering a setup that holds a resumption handle.
+        stops_reading_after: reads nothing more after so many messages of the client (its setup is the first), so that
+            the client's sends come to a halt.
         first_message: what is sent in place of ``setupComplete``: a message, JSON to be, or a frame as it is.
         close_after_setup: closes right after ``setupComplete``.
         close_after_s: closes this many seconds after ``setupComplete`` ...
@@ -46,12 +52,16 @@ class Behaviour:
         go_away_time_left_s: what it says is left; None for the family's own. The connection is closed when it is over.
     """
 
+    refuse_connection: bool = False
+    upgrade_after_s: float = 0
     upgrade_status: int | None = None
     upgrade_headers: Sequence[tuple[str, str]] = ()
     upgrade_body: bytes | None = None
     silent_at: SilentAt | None = None
+    setup_after_s: float = 0
     refuse_setup: Close | None = None
     refuse_resumption: Close | None = None
+    stops_reading_after: int | None = None
     first_message: ServerMessage | Mapping[str, object] | str | bytes | None = None
     close_after_setup: Close | None = None
     close_after_s: float | None = None

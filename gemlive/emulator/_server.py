@@ -13,7 +13,7 @@ Leaving the block ends every connection with a Close frame, within ``_line.CLOSE
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -38,6 +38,7 @@ from gemlive.emulator._route import Credential, Route
 from gemlive.emulator._script import Behaviour, Model, Script, script_of
 from gemlive.families import Family
 from gemlive.transport import GoogleAI, VertexAI
+from gemlive.types import ServerMessage
 
 # What a network, or a client that speaks no HTTP or no WebSocket, does to a connection. Anything else is our mistake,
 # and must not be hidden.
@@ -119,9 +120,19 @@ class Server:
         Args:
             time_left_s: seconds until then; None for what the family of each gives.
         """
+        for dialogue in self._dialogues.values():
+            dialogue.go_away_soon(time_left_s)
         await trio.lowlevel.checkpoint()
-        for dialogue in list(self._dialogues.values()):
-            await dialogue.go_away(time_left_s)
+
+    async def raw(self, message: Mapping[str, object] | bytes | str) -> None:
+        """Sends a message on every open connection, outside of any turn, without waiting for clients that do not read.
+
+        Args:
+            message: JSON to be, or a frame as it is, whether or not it is JSON.
+        """
+        for dialogue in self._dialogues.values():
+            dialogue.send_soon(message if isinstance(message, bytes | str) else ServerMessage(extra=message))
+        await trio.lowlevel.checkpoint()
 
     def drop(self, *, reset: bool = False) -> None:
         """Cuts every open connection without a Close frame.
@@ -139,11 +150,30 @@ class Server:
 
     # --- what the context managers below do with it ---
 
+    def dialled(self) -> ConnectionRecord:
+        """Returns the record of a connection that is being made in memory.
+
+        Raises:
+            ConnectionRefusedError: the script refuses it.
+        """
+        record = self._registry.new_connection()
+        if self._script.behaviour(record.number).refuse_connection:
+            record.end(Close(1006), by="server")
+            raise ConnectionRefusedError("the emulator refuses this connection, as its script says")
+        return record
+
     async def attend(self, stream: trio.abc.Stream) -> None:
         """Serves one connection to its end. What the client does wrong stays here."""
-        record = self._registry.new_connection()
+        await self.attend_as(self._registry.new_connection(), stream)
+
+    async def attend_as(self, record: ConnectionRecord, stream: trio.abc.Stream) -> None:
+        """Serves one connection that has its record already."""
         behaviour = self._script.behaviour(record.number)
         wire = FaultyStream(stream)
+        if behaviour.refuse_connection:
+            record.end(Close(1006), by="server")
+            await wire.cut(reset=True)
+            return
         if behaviour.drop_after_bytes is not None:
             wire.bytes_left = behaviour.drop_after_bytes
         try:
@@ -165,6 +195,7 @@ class Server:
         if request is None:
             return
         route, credential = note_request(request, record)
+        await trio.sleep(behaviour.upgrade_after_s)
         if behaviour.silent_at == "upgrade":
             await wire.ended.wait()
             return
@@ -324,8 +355,9 @@ class _Dialler:
         await trio.lowlevel.checkpoint()
         if self._nursery.cancel_scope.cancel_called:
             raise ConnectionRefusedError("the emulator has been left")
+        record = self._server.dialled()
         near, far = pipe()
-        self._nursery.start_soon(self._server.attend, far)
+        self._nursery.start_soon(self._server.attend_as, record, far)
         return near
 
 

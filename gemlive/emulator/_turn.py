@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 import attrs
@@ -18,6 +18,7 @@ from gemlive.emulator._usage import Tally, audio_tokens, text_tokens
 from gemlive.emulator._voice import synthesise
 from gemlive.types import (
     Blob,
+    Content,
     FunctionCall,
     FunctionDeclaration,
     GroundingMetadata,
@@ -63,6 +64,7 @@ class Turn:
         audio: what was spoken, s16le mono 16 kHz; empty for nothing.
         video: the video frames.
         results: answers to calls of earlier turns that nobody was waiting for.
+        history: what was said before this turn, both sides, as far as it is remembered.
         setup: the setup that is in force.
         interrupted: whether the user has cut this response short.
         usage: the token counts to send with ``turnComplete``; None to count them.
@@ -81,10 +83,10 @@ class Turn:
         self.interrupted = False
         self.usage: UsageMetadata | None = None
         self.scope = trio.CancelScope()
+        self.history: tuple[Content, ...] = dialogue.history
         self._dialogue = dialogue
         self._line = dialogue.line
         self._dialect = dialogue.dialect
-        self._is_spoken = heard.is_spoken
         self._transcript = heard.transcript
         self._prompt = dialogue.prompt(heard)
         self._started_at = trio.current_time()
@@ -110,6 +112,11 @@ class Turn:
         """Whether a real model of this family begins with a thought summary (docs/protocol.md 4.2)."""
         return self._dialect.family.thought_summary_first and self._dialect.backend == "google_ai"
 
+    @property
+    def reports_progress(self) -> bool:
+        """Whether a real model of this family says a filler before it calls functions (docs/protocol.md 5)."""
+        return self._dialect.family.idle_signal == "interaction_status"
+
     def blocks(self, name: str) -> bool:
         """Tells whether the model waits for the answer of a function before it goes on."""
         family = self._dialect.family
@@ -125,8 +132,7 @@ class Turn:
             await self.speak(text)
             return
         await self._open()
-        for message in self._dialect.text(text):
-            await self._send(message)
+        await self._send_all(self._dialect.text(text))
         self._note(text=text, tokens=text_tokens(text))
 
     async def speak(self, what: str | bytes, *, transcript: str | None = None) -> None:
@@ -176,8 +182,7 @@ class Turn:
         await self._open()
         made = [FunctionCall(id=self._dialogue.new_call_id(), name=name, args=args) for name, args in calls]
         self._calls |= {str(call.id): ResultFuture(str(call.name)) for call in made}
-        for message in self._dialect.tool_call(made):
-            await self._send(message)
+        await self._send_all(self._dialect.tool_call(made))
         self._tally.response_text += sum(text_tokens(f"{call.name}{dict(call.args)}") for call in made)
         self._said = attrs.evolve(self._said, calls=(*self._said.calls, *made))
         if self._dialect.ends_turn_at_tool_call:
@@ -195,10 +200,9 @@ class Turn:
         assert call.result is not None
         self._prompt = attrs.evolve(self._prompt, prompt_text=self._prompt.prompt_text + _weight(call.result))
         self._tally.prompt_text += _weight(call.result)
-        if not self._is_over_on_the_wire:
+        if not self._is_over:
             await self._dialogue.update_while_talking()
-            for message in self._dialect.after_tool_response():
-                await self._send(message)
+            await self._send_all(self._dialect.opening())
         return call.result.response
 
     async def complete(self, *, reason: str | None = None, status: str | None = None) -> None:
@@ -210,6 +214,7 @@ class Turn:
             reason: a ``TurnCompleteReason``.
             status: an ``InteractionStatus``; None for the family's ordinary one.
         """
+        await self._send_all(self._dialect.after_answer(has_spoken=self._audio_bytes > 0))
         await self._send(self._dialect.generation_complete())
         await self._dialogue.pace.until(self._first_audio_at + self._said.audio_s)
         await self._turn_complete(reason=reason, status=status)
@@ -251,9 +256,9 @@ class Turn:
     # --- what the dialogue does with it ---
 
     @property
-    def is_over_on_the_wire(self) -> bool:
+    def is_over(self) -> bool:
         """Whether ``turnComplete`` was sent and nothing after it."""
-        return self._is_over_on_the_wire
+        return self._is_over
 
     def answer(self, call_id: str, result: ToolResult) -> bool:
         """Takes the answer to a call of this turn; False if it is none, or answered."""
@@ -276,12 +281,13 @@ class Turn:
 
     async def open_wire(self) -> None:
         """Sends what comes before a response, and what was heard."""
-        for message in self._dialect.opening(self._transcript, is_spoken=self._is_spoken):
-            await self._send(message)
+        await self._send_all(self._dialect.opening())
+        await self._dialogue.update_while_talking()
+        await self._send_all(self._dialect.before_answer(self._transcript))
 
     async def finish(self) -> None:
         """Ends the response if the script has not."""
-        if not self._is_over_on_the_wire:
+        if not self._is_over:
             await self.complete()
 
     async def cut_short(self) -> None:
@@ -292,7 +298,7 @@ class Turn:
             self._dialogue.forget_calls(cancelled)
             for key in cancelled:
                 del self._calls[key]
-        if self._is_over_on_the_wire:
+        if self._is_over:
             return
         self._said = attrs.evolve(self._said, interrupted=True)
         await self._send(self._dialect.interrupted())
@@ -301,7 +307,7 @@ class Turn:
 
     def note_unfinished(self) -> None:
         """Notes what was said so far, when the connection ended in the middle of it."""
-        if not self._is_over_on_the_wire and self._said != SaidTurn(connection=self.connection):
+        if not self._is_over and self._said != SaidTurn(connection=self.connection):
             self.conversation.said.append(self._said)
 
     # --- inside ---
@@ -310,17 +316,16 @@ class Turn:
         self._said = SaidTurn(connection=self.connection)
         self._tally: Tally = attrs.evolve(self._prompt)
         self._first_audio_at = trio.current_time()
-        self._is_over_on_the_wire = False
+        self._is_over = False
         self._has_output = False
         self._audio_bytes = 0
 
     async def _open(self) -> None:
         """Makes sure that a response is open on the wire, and that the first output does not come too early."""
-        if self._is_over_on_the_wire:
+        if self._is_over:
             self._begin_response()
             self._started_at = trio.current_time()
-            for message in self._dialect.opening("", is_spoken=False):
-                await self._send(message)
+            await self._send_all((*self._dialect.opening(), *self._dialect.before_answer("")))
         if not self._has_output:
             await self._dialogue.pace.until(self._started_at + FIRST_OUTPUT_S)
             self._has_output = True
@@ -342,11 +347,15 @@ class Turn:
         usage = self.usage or self._dialect.usage(self._tally)
         message = self._dialect.turn_complete(usage, reason=reason, status=status, grounding=self._grounding)
         await self._send(message)
-        self._is_over_on_the_wire = True
+        self._is_over = True
         self._said = attrs.evolve(self._said, complete=True)
         self.conversation.said.append(self._said)
         self._dialogue.remember_said(self._said)
         self._grounding = None
+
+    async def _send_all(self, messages: Iterable[ServerMessage]) -> None:
+        for message in messages:
+            await self._send(message)
 
     async def _send(self, message: ServerMessage | bytes | str) -> None:
         await self._line.send(message)
