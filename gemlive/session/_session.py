@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import attrs
-import orjson
 import trio
 
 from gemlive import audio, codec
@@ -447,11 +446,7 @@ def _function_response(value: FunctionResponse | Mapping[str, object]) -> Functi
     if isinstance(value, FunctionResponse):
         return value
     try:
-        message = codec.decode_client(orjson.dumps({"toolResponse": {"functionResponses": [dict(value)]}}), strict=True)
-    except (CodecError, orjson.JSONEncodeError) as error:
+        return codec.structure(FunctionResponse, value)
+    except CodecError as error:
         problem = str(error)
-    else:
-        assert isinstance(message, ToolResponse)
-        assert message.function_responses
-        return message.function_responses[0]
     raise ValueError(f"this is no function response: {problem}")

@@ -7,12 +7,10 @@ known comes from the model's family; with an unknown model nothing is refused.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar, cast
+from typing import TypeVar
 
 import attrs
-import orjson
 
 from gemlive import codec
 from gemlive.errors import CodecError, ConfigError
@@ -63,15 +61,12 @@ def setup_message(config: SessionConfig, endpoint: Endpoint, family: Family) -> 
     _check(config, setup, endpoint, family)
     if not config.extra_setup:
         return setup
-    merged = _merge(cast("dict[str, object]", orjson.loads(codec.encode(setup))["setup"]), _plain(config.extra_setup))
+    merged = _merge(codec.unstructure(setup), config.extra_setup)
     try:
         # Lenient reading: what this version does not know is the very purpose of the field.
-        message = codec.decode_client(orjson.dumps({"setup": merged}))
-    except (CodecError, orjson.JSONEncodeError) as error:
+        return codec.structure(Setup, merged, strict=False)
+    except CodecError as error:
         problem = str(error)
-    else:
-        assert isinstance(message, Setup)
-        return message
     raise ConfigError("extra_setup", f"is no part of a setup message: {problem}")
 
 
@@ -81,7 +76,7 @@ def content_of(value: str | Content | Mapping[str, object], *, field: str, role:
         return Content(role=role, parts=(Part(text=value),))
     if isinstance(value, Content):
         return value
-    return _read(value, Content, "systemInstruction", field=field)
+    return _read(value, Content, field=field)
 
 
 def tools_of(values: Sequence[Tool | FunctionDeclaration | Mapping[str, object]], *, field: str) -> tuple[Tool, ...]:
@@ -95,10 +90,9 @@ def tools_of(values: Sequence[Tool | FunctionDeclaration | Mapping[str, object]]
         elif isinstance(value, FunctionDeclaration):
             declarations.append(value)
         elif "name" in value:
-            tool = _read({"functionDeclarations": [value]}, Tool, "tools", field=where, is_list=True)
-            declarations.extend(tool.function_declarations or ())
+            declarations.append(_read(value, FunctionDeclaration, field=where))
         else:
-            tools.append(_read(value, Tool, "tools", field=where, is_list=True))
+            tools.append(_read(value, Tool, field=where))
     if declarations:
         tools.append(Tool(function_declarations=tuple(declarations)))
     return tuple(tools)
@@ -127,13 +121,11 @@ def _wire(config: SessionConfig, endpoint: Endpoint, family: Family) -> Setup:
         proactivity=_proactivity(config),
         explicit_vad_signal=config.explicit_vad_signal,
         history_config=_history(config),
-        avatar_config=None
-        if config.avatar is None
-        else _given(config.avatar, AvatarConfig, "avatarConfig", field="avatar"),
+        avatar_config=None if config.avatar is None else _given(config.avatar, AvatarConfig, field="avatar"),
         safety_settings=None
         if config.safety_settings is None
         else tuple(
-            _given(setting, SafetySetting, "safetySettings", field=f"safety_settings[{index}]", is_list=True)
+            _given(setting, SafetySetting, field=f"safety_settings[{index}]")
             for index, setting in enumerate(config.safety_settings)
         ),
         labels=None if config.labels is None else dict(config.labels),
@@ -165,16 +157,14 @@ def _generation(config: SessionConfig, endpoint: Endpoint, family: Family) -> Ge
         enable_affective_dialog=config.affective_dialog,
         translation_config=None
         if config.translation is None
-        else _given(
-            config.translation, TranslationConfig, "translationConfig", field="translation", within="generationConfig"
-        ),
+        else _given(config.translation, TranslationConfig, field="translation"),
     )
     return None if generation == GenerationConfig() else generation
 
 
 def _speech(config: SessionConfig) -> SpeechConfig | None:
     if config.speech is not None:
-        return _given(config.speech, SpeechConfig, "speechConfig", field="speech", within="generationConfig")
+        return _given(config.speech, SpeechConfig, field="speech")
     if config.voice is None and config.language_code is None:
         return None
     voice = None
@@ -194,7 +184,7 @@ def _thinking(config: SessionConfig) -> ThinkingConfig | None:
         case str(level):
             return ThinkingConfig(thinking_level=level.upper())
         case given:
-            return _given(given, ThinkingConfig, "thinkingConfig", field="thinking", within="generationConfig")
+            return _given(given, ThinkingConfig, field="thinking")
 
 
 def _realtime_input(config: SessionConfig) -> RealtimeInputConfig | None:
@@ -207,9 +197,7 @@ def _realtime_input(config: SessionConfig) -> RealtimeInputConfig | None:
             detection = _given(
                 given,
                 AutomaticActivityDetection,
-                "automaticActivityDetection",
                 field="vad",
-                within="realtimeInputConfig",
             )
     realtime = RealtimeInputConfig(
         automatic_activity_detection=detection,
@@ -234,7 +222,7 @@ def _compression(config: SessionConfig) -> ContextWindowCompressionConfig | None
             # Without the sliding window the service accepts the setting and does nothing (docs/protocol.md 3.1).
             return ContextWindowCompressionConfig(sliding_window=SlidingWindow())
         case given:
-            return _given(given, ContextWindowCompressionConfig, "contextWindowCompression", field="compression")
+            return _given(given, ContextWindowCompressionConfig, field="compression")
 
 
 def _transcription(
@@ -246,8 +234,7 @@ def _transcription(
         return None
     if value is True:
         return AudioTranscriptionConfig()
-    key = "inputAudioTranscription" if field.startswith("input") else "outputAudioTranscription"
-    return _given(value, AudioTranscriptionConfig, key, field=field)
+    return _given(value, AudioTranscriptionConfig, field=field)
 
 
 def _proactivity(config: SessionConfig) -> ProactivityConfig | None:
@@ -255,7 +242,7 @@ def _proactivity(config: SessionConfig) -> ProactivityConfig | None:
         return None
     if isinstance(config.proactivity, bool):
         return ProactivityConfig(proactive_audio=config.proactivity)
-    return _given(config.proactivity, ProactivityConfig, "proactivity", field="proactivity")
+    return _given(config.proactivity, ProactivityConfig, field="proactivity")
 
 
 def _history(config: SessionConfig) -> HistoryConfig | None:
@@ -263,61 +250,30 @@ def _history(config: SessionConfig) -> HistoryConfig | None:
         return None
     if config.history is True:
         return HistoryConfig(initial_history_in_client_content=True)
-    return _given(config.history, HistoryConfig, "historyConfig", field="history")
+    return _given(config.history, HistoryConfig, field="history")
 
 
 # --- plain data ------------------------------------------------------------------------------------------------------
 
 
-def _given(
-    value: T | Mapping[str, object], kind: type[T], key: str, *, field: str, within: str = "", is_list: bool = False
-) -> T:
-    return value if isinstance(value, kind) else _read(value, kind, key, field=field, within=within, is_list=is_list)
+def _given(value: T | Mapping[str, object], kind: type[T], *, field: str) -> T:
+    return value if isinstance(value, kind) else _read(value, kind, field=field)
 
 
-def _read(value: object, kind: type[T], key: str, *, field: str, within: str = "", is_list: bool = False) -> T:
+def _read(value: object, kind: type[T], *, field: str) -> T:
     """Reads plain data as the part of a setup message that it is, as strictly as the service does."""
-    if not isinstance(value, Mapping):
-        raise ConfigError(field, f"must be a {kind.__name__} or a mapping, not {type(value).__name__}")
-    inner: object = {key: [_plain(value)] if is_list else _plain(value)}
-    if within:
-        inner = {within: inner}
     try:
-        message = codec.decode_client(orjson.dumps({"setup": inner}), strict=True)
-    except (CodecError, orjson.JSONEncodeError) as error:
+        return codec.structure(kind, value)
+    except CodecError as error:
         problem = str(error)
-    else:
-        part: Any = message
-        for name in filter(None, (within, key)):
-            part = getattr(part, _attribute(name))
-        if is_list:
-            part = part[0]
-        assert isinstance(part, kind)
-        return part
     raise ConfigError(field, problem)
 
 
-def _attribute(key: str) -> str:
-    return "".join("_" + letter.lower() if letter.isupper() else letter for letter in key)
-
-
-def _plain(value: object) -> object:
-    """Returns the data with bytes as base64, the way google-genai's dicts hold them and JSON cannot."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items() if inner is not None}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return base64.b64encode(value).decode("ascii")
-    if isinstance(value, Wire):
-        return orjson.loads(codec.encode(Setup(extra={"x": value})))["setup"]["x"]
-    return value
-
-
-def _merge(base: Mapping[str, object], over: object) -> dict[str, object]:
+def _merge(base: Mapping[str, object], over: Mapping[str, object]) -> dict[str, object]:
     merged = dict(base)
-    assert isinstance(over, Mapping)
     for written, value in over.items():
+        if value is None:
+            continue
         # In either casing: two spellings of one key in a message would be two keys to the server.
         key = camel(written) if camel(written) in merged else written
         known = merged.get(key)

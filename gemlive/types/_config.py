@@ -158,6 +158,10 @@ class SessionConfig:
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
                 raise ConfigError(name, f"must be a number or None, not {value!r}")
+        for name in ("extra_setup", "labels"):
+            mapping: object = getattr(self, name)
+            if mapping is not None and not isinstance(mapping, Mapping):
+                raise ConfigError(name, f"must be a mapping or None, not {type(mapping).__name__}")
         for index, tool in enumerate(self.tools or ()):
             if not isinstance(tool, (Tool, FunctionDeclaration, Mapping)):
                 raise ConfigError(

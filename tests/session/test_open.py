@@ -63,6 +63,28 @@ async def test_a_server_that_falls_silent_is_given_up_at_the_deadline_of_its_ste
     assert trio.current_time() - begun <= allowed + Timeouts().close_s
 
 
+@pytest.mark.parametrize(("step", "base_url"), [("tcp", None), ("tls", "wss://localhost:1")])
+async def test_a_silent_network_is_given_up_at_the_deadline_of_its_step(
+    autojump_clock: MockClock, step: Any, base_url: str | None
+) -> None:
+    held: list[trio.abc.Stream] = []
+
+    async def connect(host: str, port: int) -> trio.abc.Stream:
+        if step == "tcp":
+            await trio.sleep_forever()
+        ours, theirs = trio.testing.memory_stream_pair()
+        held.append(theirs)
+        return ours
+
+    begun = trio.current_time()
+    with pytest.raises(ConnectTimeout) as caught:
+        async with open_session(TEXT, endpoint=GoogleAI("key", base_url=base_url, connect=connect)):
+            raise AssertionError("entered")
+    allowed = getattr(Timeouts(), f"{step}_s")
+    assert (caught.value.step, caught.value.timeout_s) == (step, allowed)
+    assert trio.current_time() - begun <= allowed + Timeouts().close_s
+
+
 async def test_a_connection_that_is_accepted_and_never_read_is_given_up_at_the_upgrade(
     autojump_clock: MockClock,
 ) -> None:

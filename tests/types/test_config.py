@@ -28,6 +28,8 @@ def test_a_model_is_a_name(value: Any) -> None:
         ("temperature", {"temperature": "hot"}),
         ("seed", {"seed": True}),
         ("tools[1]", {"tools": [Tool(), print]}),
+        ("extra_setup", {"extra_setup": ["a"]}),
+        ("labels", {"labels": "team"}),
     ],
 )
 def test_an_impossible_setting_names_itself(field: str, settings: dict[str, Any]) -> None:
