@@ -39,12 +39,12 @@ def test_an_impossible_setting_names_itself(field: str, settings: dict[str, Any]
 
 
 def test_one_modality_may_stand_for_a_list_of_one() -> None:
-    assert SessionConfig(model="m", response_modalities="audio").response_modalities == ("AUDIO",)  # type: ignore[arg-type]
+    assert SessionConfig(model="m", response_modalities="audio").response_modalities == ("AUDIO",)
 
 
 def test_one_tool_may_stand_for_a_list_of_one() -> None:
     function = FunctionDeclaration(name="f")
-    assert SessionConfig(model="m", tools=function).tools == (function,)  # type: ignore[arg-type]
+    assert SessionConfig(model="m", tools=function).tools == (function,)
 
 
 def test_the_resumption_handle_is_not_shown() -> None:
