@@ -25,7 +25,14 @@ from gemlive.codec import decode_client
 from gemlive.emulator import _close
 from gemlive.emulator._close import Close
 from gemlive.emulator._dialect import Dialect
-from gemlive.emulator._ear import ABOVE_FLOOR, PREFIX_PADDING_MS, SILENCE_DURATION_MS, Ear, SpeechStarted
+from gemlive.emulator._ear import (
+    ABOVE_FLOOR,
+    MAX_SPEECH_BYTES,
+    PREFIX_PADDING_MS,
+    SILENCE_DURATION_MS,
+    Ear,
+    SpeechStarted,
+)
 from gemlive.emulator._line import Line
 from gemlive.emulator._memory import Heard, Memory, Spoken, ToolResult, Written, count, item_of
 from gemlive.emulator._pace import Pace
@@ -95,7 +102,6 @@ class Dialogue:
         self.conversation = conversation
         self.pace = pace
         self.dialect = Dialect(conversation.backend, conversation.family, conversation.setup)
-        self.notices_dropped = 0
         self._memory = memory
         self._model = model
         self._behaviour = behaviour
@@ -153,8 +159,7 @@ class Dialogue:
             self._wake = trio.Event()
             while self._is_ready:
                 self._is_ready = False
-                heard = Heard(self._memory.pending)
-                self._memory.pending = ()
+                heard = self._memory.take()
                 if self.dialect.family.speech_to_text_only:
                     await self._transcribe(heard)
                 else:
@@ -249,8 +254,7 @@ class Dialogue:
             return
         if self._memory.seeds_history:
             self._memory.seeds_history = False
-            self._memory.learn(Heard(self._memory.pending))
-            self._memory.pending = ()
+            self._memory.learn(self._memory.take())
             return
         self._ready()
 
@@ -288,10 +292,17 @@ class Dialogue:
             self._listen(pcm)
         elif self._activity is not None:
             self._activity += pcm  # outside an activity it is ignored (docs/protocol.md 3.7)
+            excess = len(self._activity) - MAX_SPEECH_BYTES
+            if excess > 0:
+                del self._activity[:excess]
+                self.conversation.speech_dropped_bytes += excess
 
     def _listen(self, pcm: bytes, *, is_last: bool = False) -> None:
         assert self._ear is not None
-        for heard in (*self._ear.feed(pcm), *(self._ear.finish() if is_last else ())):
+        dropped_before = self._ear.dropped_bytes
+        hearings = (*self._ear.feed(pcm), *(self._ear.finish() if is_last else ()))
+        self.conversation.speech_dropped_bytes += self._ear.dropped_bytes - dropped_before
+        for heard in hearings:
             if isinstance(heard, SpeechStarted):
                 self._speech_started(heard.offset_s)
                 continue
@@ -368,8 +379,7 @@ class Dialogue:
         if not self.conversation.family.scheduling:
             when = None
         if when == "SILENT":
-            self._memory.learn(Heard(self._memory.pending))
-            self._memory.pending = ()
+            self._memory.learn(self._memory.take())
             return
         if when == "INTERRUPT":
             self._interrupt()
@@ -420,10 +430,10 @@ class Dialogue:
         try:
             self._tell.send_nowait(message)
         except trio.WouldBlock:
-            self.notices_dropped += 1
+            self.conversation.notices_dropped += 1
 
     def _note_heard(self, heard: Heard) -> None:
-        self.conversation.heard.append(
+        self.conversation.note_heard(
             HeardTurn(
                 connection=self.line.record.number,
                 text=heard.text,
@@ -495,7 +505,7 @@ class Dialogue:
 
 
 def _waits_for_complete_content(family: Family) -> bool:
-    """Tells whether only a complete ``clientContent`` interrupts, as on 3.8 in both its forms (docs/protocol.md 3.6)."""
+    """Tells whether only a complete ``clientContent`` interrupts, as on 3.8, both forms (docs/protocol.md 3.6)."""
     return family.function_behavior_default == "NON_BLOCKING"
 
 

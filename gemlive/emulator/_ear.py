@@ -35,6 +35,8 @@ ABOVE_FLOOR = {"HIGH": 3.0, "LOW": 5.0}
 MAX_SPEECH_S = 300
 """The longest utterance that is kept; beyond it the oldest audio is forgotten, and counted. 9.6 MB a connection."""
 
+MAX_SPEECH_BYTES = MAX_SPEECH_S * INPUT_RATE_HZ * SAMPLE_WIDTH_BYTES
+
 _PRE_ROLL_MS = 100  # what is kept from before the onset: the consonant that was too quiet to cross the threshold
 
 
@@ -70,6 +72,8 @@ Hearing: TypeAlias = SpeechStarted | SpeechEnded
 class Ear:
     """Follows one stream of 16 kHz audio.
 
+    ``dropped_bytes`` counts what was forgotten of utterances longer than ``MAX_SPEECH_S``.
+
     Args:
         prefix_padding_ms: speech needed before it counts as begun.
         silence_duration_ms: silence that ends it.
@@ -83,7 +87,7 @@ class Ear:
         silence_duration_ms: int = SILENCE_DURATION_MS["HIGH"],
         above_floor: float = ABOVE_FLOOR["HIGH"],
     ) -> None:
-        self.dropped_s = 0.0
+        self.dropped_bytes = 0
         self._needed = max(1, -(-prefix_padding_ms // FRAME_MS))
         self._patience = max(1, -(-silence_duration_ms // FRAME_MS))
         self._above_floor = above_floor
@@ -142,7 +146,7 @@ class Ear:
         if excess > 0:
             del self._kept[:excess]
             if self.hears_speech:
-                self.dropped_s += excess / SAMPLE_WIDTH_BYTES / INPUT_RATE_HZ
+                self.dropped_bytes += excess
 
     def _ended(self) -> SpeechEnded:
         assert self._started_at is not None

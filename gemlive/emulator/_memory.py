@@ -20,6 +20,12 @@ MAX_HISTORY = 200
 """Contents that are remembered. Each snapshot holds as many, so this bounds what a long conversation costs; a script
 that wants more can keep it."""
 
+MAX_PENDING = 1000
+"""Pieces that a turn of the user may have: a client may send content or video for hours and never ask for an answer."""
+
+MAX_PENDING_BYTES = 32 * 2**20
+"""Audio and video that they may hold together: a quarter of an hour of speech, or hundreds of frames."""
+
 INPUT_RATES_HZ = range(4_000, 192_001)
 """Sample rates of input audio that are taken. Without a bound a rate of 1 Hz would make terabytes of one message."""
 
@@ -123,7 +129,8 @@ class Memory:
         history: what was said before, both sides; the last ``MAX_HISTORY`` contents.
         forgotten: how many contents before those are no longer kept.
         tally: its tokens, counted as prompt: every turn reads it all again (docs/protocol.md 4.8).
-        pending: what was heard since the last answer.
+        pending: what was heard since the last answer; the latest of it, where it is more than the bounds above.
+        dropped: how many pieces of it were dropped.
         open_calls: calls that were made, may still be answered, and that no turn waits for: id to function name.
         turns: how many turns the model has taken.
         has_realtime_input: whether any ``realtimeInput`` came; some families then take no more ``clientContent``.
@@ -134,6 +141,7 @@ class Memory:
     forgotten: int = 0
     tally: Tally = attrs.field(factory=Tally)
     pending: tuple[Item, ...] = ()
+    dropped: int = 0
     open_calls: dict[str, str] = attrs.field(factory=dict)
     turns: int = 0
     has_realtime_input: bool = False
@@ -143,19 +151,26 @@ class Memory:
         """Returns a copy that later changes do not reach."""
         return attrs.evolve(self, tally=attrs.evolve(self.tally), open_calls=dict(self.open_calls))
 
-    def hear(self, item: Item) -> None:
-        """Adds to what is pending."""
-        self.pending = (*self.pending, item)
+    def hear(self, *items: Item) -> None:
+        """Adds to what is pending, at the cost of the oldest where it is too much."""
+        self.pending += items
+        while len(self.pending) > MAX_PENDING or sum(map(_media_bytes, self.pending)) > MAX_PENDING_BYTES:
+            self.pending = self.pending[1:]
+            self.dropped += 1
+
+    def take(self) -> Heard:
+        """Returns what is pending, which then is no longer."""
+        heard, self.pending = Heard(self.pending), ()
+        return heard
 
     def read(self, content: Content) -> None:
         """Takes in a turn of ``clientContent``. The model's own words answer what was pending before them."""
         items = tuple(items_of(content))
         if content.role in (None, "user"):
-            self.pending += items
+            self.hear(*items)
             return
         if content.role == "model":
-            self.learn(Heard(self.pending))
-            self.pending = ()
+            self.learn(self.take())
         self.remember(content, Heard(items))
 
     def learn(self, heard: Heard) -> None:
@@ -176,6 +191,12 @@ def count(tally: Tally, heard: Heard) -> None:
     tally.prompt_text += sum(text_tokens(str(dict(item.response))) for item in heard.results)
     tally.prompt_audio += audio_tokens(heard.audio_s)
     tally.prompt_video += VIDEO_TOKENS_PER_FRAME * len(heard.video)
+
+
+def _media_bytes(item: Item) -> int:
+    if isinstance(item, Spoken):
+        return len(item.pcm)
+    return len(item.blob.data or b"") if isinstance(item, Seen) else 0
 
 
 def items_of(content: Content) -> Iterator[Item]:

@@ -16,10 +16,13 @@ from gemlive.audio import INPUT_RATE_HZ, duration_s
 from gemlive.emulator._close import Close
 from gemlive.emulator._route import Backend
 from gemlive.families import Family
-from gemlive.types import ClientMessage, FunctionCall, RealtimeInput, Setup
+from gemlive.types import ClientContent, ClientMessage, FunctionCall, RealtimeInput, Setup
 
 MAX_MESSAGES = 50_000
 """Client messages that one conversation keeps: eleven minutes of audio in 20 ms chunks and some more."""
+
+MAX_TURNS = 10_000
+"""Turns of each side that one conversation keeps."""
 
 MAX_MEDIA_BYTES = 64 * 2**20
 """Media that one conversation keeps in its messages: half an hour of 16 kHz speech."""
@@ -145,8 +148,11 @@ class Conversation:
         messages: the client's messages, in the order of their arrival.
         messages_dropped: how many of them are no longer kept.
         audio_received_bytes: how much audio came in ``realtimeInput``, silence included, as 16 kHz s16le.
-        heard: the turns of the user.
-        said: the responses.
+        speech_dropped_bytes: how much was forgotten of utterances that were longer than five minutes.
+        notices_dropped: how many ``voiceActivity`` messages were not sent to a client that did not read.
+        heard: the turns of the user, the latest ``MAX_TURNS``.
+        said: the responses, the latest ``MAX_TURNS``.
+        turns_dropped: how many entries of the two are no longer kept.
     """
 
     number: int
@@ -158,8 +164,11 @@ class Conversation:
     messages: list[Received] = attrs.field(factory=list)
     messages_dropped: int = 0
     audio_received_bytes: int = 0
+    speech_dropped_bytes: int = 0
+    notices_dropped: int = 0
     heard: list[HeardTurn] = attrs.field(factory=list)
     said: list[SaidTurn] = attrs.field(factory=list)
+    turns_dropped: int = 0
     _media_bytes: int = attrs.field(default=0, init=False, repr=False)
 
     @property
@@ -191,6 +200,20 @@ class Conversation:
         """Returns the client's messages of one class, in the order of their arrival."""
         return tuple(entry.message for entry in self.messages if isinstance(entry.message, kind))
 
+    def note_heard(self, turn: HeardTurn) -> None:
+        """Adds a turn of the user."""
+        self.heard.append(turn)
+        if len(self.heard) > MAX_TURNS:
+            del self.heard[0]
+            self.turns_dropped += 1
+
+    def note_said(self, turn: SaidTurn) -> None:
+        """Adds a response."""
+        self.said.append(turn)
+        if len(self.said) > MAX_TURNS:
+            del self.said[0]
+            self.turns_dropped += 1
+
     def note(self, entry: Received) -> None:
         """Adds a message, at the cost of the oldest where there are too many."""
         self.messages.append(entry)
@@ -201,7 +224,11 @@ class Conversation:
 
 
 def _media_bytes(message: ClientMessage) -> int:
-    if not isinstance(message, RealtimeInput):
-        return 0
-    blobs = (message.audio, message.video, *(message.media_chunks or ()))
+    match message:
+        case RealtimeInput():
+            blobs = [message.audio, message.video, *(message.media_chunks or ())]
+        case ClientContent():
+            blobs = [part.inline_data for content in message.turns or () for part in content.parts or ()]
+        case _:
+            return 0
     return sum(len(blob.data or b"") for blob in blobs if blob is not None)

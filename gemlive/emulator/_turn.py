@@ -308,7 +308,7 @@ class Turn:
     def note_unfinished(self) -> None:
         """Notes what was said so far, when the connection ended in the middle of it."""
         if not self._is_over and self._said != SaidTurn(connection=self.connection):
-            self.conversation.said.append(self._said)
+            self.conversation.note_said(self._said)
 
     # --- inside ---
 
@@ -349,7 +349,7 @@ class Turn:
         await self._send(message)
         self._is_over = True
         self._said = attrs.evolve(self._said, complete=True)
-        self.conversation.said.append(self._said)
+        self.conversation.note_said(self._said)
         self._dialogue.remember_said(self._said)
         self._grounding = None
 
