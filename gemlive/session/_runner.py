@@ -80,9 +80,6 @@ _logger = logging.getLogger("gemlive.session")
 _DROP_REPORT_EVERY_S = 0.5
 """Dropped media is told in sums over this time: a report for each chunk of 20 ms would itself be a flood."""
 
-_READ_ON_S = 1.0
-"""After a write failed, how long to go on reading: what the server said before it closed is often why it closed."""
-
 
 @attrs.frozen
 class _Left:
@@ -411,7 +408,6 @@ class Runner:
         """Reads and writes until one of the two ends; returns why."""
         self._is_leaving = False
         outcomes: list[_Outcome] = []
-        write_error: ConnectionLost | None = None
         self._connected()
         self._take_in(frames)
         async with trio.open_nursery() as nursery:
@@ -428,23 +424,19 @@ class Runner:
                 scope.cancel()
 
             async def write() -> None:
-                nonlocal write_error
                 try:
                     await self._write(transport)
-                except ConnectionLost as error:
-                    write_error = error
-                    scope.deadline = min(scope.deadline, trio.current_time() + _READ_ON_S)
-                else:
-                    outcomes.append(_Left())
-                    scope.cancel()
+                except ConnectionLost:
+                    # The reader is told too, after what the server said before: that is often why it closed.
+                    return
+                outcomes.append(_Left())
+                scope.cancel()
 
             nursery.start_soon(read)
             nursery.start_soon(write)
             nursery.start_soon(self._await_hand_over)
         self._conversing = None
-        if outcomes:
-            return outcomes[0]
-        return _Left() if write_error is None else write_error
+        return outcomes[0] if outcomes else _Left()
 
     def _take_in(self, frames: Sequence[str | bytes]) -> None:
         """Turns what arrived in one read into events, and publishes them in one go."""

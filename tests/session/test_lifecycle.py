@@ -224,6 +224,13 @@ def test_a_turn_cut_short_is_interrupted_by_the_connection_and_the_response_adva
     assert life.stamp == Stamp(1, 0, 1)
 
 
+def test_a_call_of_a_connection_that_ended_holds_up_no_later_hand_over() -> None:
+    life = tell(lifecycle(), ToolCall((FunctionCall(id="1", name="f"),)))
+    life.leave()
+    life.connected(1.0)
+    assert tell(life, GoAway(50.0)).can_hand_over()
+
+
 def test_leaving_between_turns_interrupts_nothing() -> None:
     assert tell(lifecycle(), ModelText("whole"), TurnComplete()).leave() == []
 

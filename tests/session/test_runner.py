@@ -142,14 +142,16 @@ async def test_stale_audio_is_dropped_counted_and_told(autojump_clock: MockClock
             await session.send_audio(bytes(640))
             sent += 1
             await trio.sleep(0.02)
-        reconnected = (await until(session, Reconnected))[-1]
+        events = await until(session, Reconnected)
+        reconnected = events[-1]
         await session.aclose()
         dropped = session.statistics().sending.audio_ms_dropped
     arrived = [
         one for c in server.conversations for one in c.messages if getattr(one.message, "audio", None) is not None
     ]
+    told = sum(event.audio_ms for event in events if isinstance(event, InputDropped))
     assert isinstance(reconnected, Reconnected)
-    assert dropped == reconnected.dropped_audio_ms == (sent - len(arrived)) * 20
+    assert dropped == reconnected.dropped_audio_ms == told == (sent - len(arrived)) * 20
     assert len(arrived) <= 26
 
 
@@ -279,6 +281,52 @@ async def test_a_server_that_accepts_and_drops_for_ever_is_given_up(autojump_clo
             await trio.sleep_forever()
     assert session.connection == 21
     assert "gave up" in str(caught.value)
+
+
+async def test_what_nobody_can_vouch_for_is_not_waited_for(autojump_clock: MockClock) -> None:
+    async def cut(turn: Turn) -> None:
+        await turn.drop()
+
+    script = behaving(GOOD, Behaviour(close_after_s=10, close_with=Close(1000, "")), model=cut)
+    async with talking(script) as (session, _):
+        await session.send_text("hello")
+        events = await until(session, SessionClosed)
+    assert kinds(events).count("Reconnected") == 1
+
+
+async def test_a_sender_that_waits_for_a_place_is_told_of_the_end(autojump_clock: MockClock) -> None:
+    script = behaving(Behaviour(close_after_s=1, close_with=INTERNAL), Behaviour(silent_at="setup"))
+    async with talking(script) as (session, _):
+        await until(session, Reconnecting)
+        for number in range(64):
+            await session.send_client_content(str(number), turn_complete=False)
+
+        async def send_one_more() -> None:
+            with pytest.raises(trio.ClosedResourceError):
+                await session.send_text("the 65th")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send_one_more)
+            await trio.testing.wait_all_tasks_blocked()
+            await session.aclose()
+
+
+async def test_orphaned_answers_give_their_places_back(autojump_clock: MockClock) -> None:
+    calls = [{"id": str(number), "name": "f"} for number in range(64)]
+
+    async def call_and_cut(turn: Turn) -> None:
+        if turn.connection == 1:
+            await turn.raw({"toolCall": {"functionCalls": calls}})
+            await turn.drop()
+
+    config = attrs.evolve(TEXT, tools=(FunctionDeclaration(name="f"),))
+    async with talking(call_and_cut, config) as (session, _):
+        await session.send_text("go")
+        await until(session, Reconnecting)
+        for call in calls:
+            await session.send_tool_response({"id": call["id"], "response": {}})
+        await until(session, OrphanedToolResult)
+        assert session._runner._places.value == 64
 
 
 # --- GoAway ----------------------------------------------------------------------------------------------------------

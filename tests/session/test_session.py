@@ -396,6 +396,15 @@ async def test_history_is_fed_in_without_an_answer(autojump_clock: MockClock) ->
     assert "Who am I?" in reply.transcript
 
 
+async def test_only_the_first_content_is_history(autojump_clock: MockClock) -> None:
+    config = SessionConfig(model="gemini-3.8-live", history=True)
+    async with talking(echo, config) as (session, _):
+        await session.send_client_content("I am Ann.")
+        owed_before = session._runner.lifecycle.is_asked
+        await session.send_client_content("Who am I?")
+        assert (owed_before, session._runner.lifecycle.is_asked) == (False, True)
+
+
 async def test_a_session_shows_what_it_is_and_no_secret(autojump_clock: MockClock) -> None:
     async with talking(echo) as (session, _):
         await session.ask("hello")
