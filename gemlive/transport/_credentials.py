@@ -36,7 +36,9 @@ TokenProvider = Callable[[], Awaitable[str]]
 class GoogleCredentials(Protocol):
     """What is used of a ``google.auth.credentials.Credentials``; any of its subclasses fits."""
 
-    token: str | None
+    @property
+    def token(self) -> str | None:
+        """The access token, None before the first refresh."""
 
     @property
     def valid(self) -> bool:
@@ -53,15 +55,12 @@ class Grant:
     Attributes:
         headers: names and values; what is a credential is wrapped.
         access_token: a token that travels in the query, None when none does.
+        secrets: what to blot out of the server's answers, should they repeat it.
     """
 
     headers: tuple[tuple[str, Secret | str], ...] = ()
     access_token: Secret | None = None
-
-    def secrets(self) -> tuple[Secret, ...]:
-        """Returns the credentials in it, so that they can be blotted out of what the server sends back."""
-        wrapped = tuple(value for _, value in self.headers if isinstance(value, Secret))
-        return wrapped if self.access_token is None else (*wrapped, self.access_token)
+    secrets: tuple[Secret, ...] = ()
 
 
 class Credentials(abc.ABC):
@@ -86,7 +85,7 @@ class ApiKey(Credentials):
     async def grant(self) -> Grant:
         """Returns the key as the ``x-goog-api-key`` header."""
         await trio.lowlevel.checkpoint()
-        return Grant((("x-goog-api-key", self._key),))
+        return Grant((("x-goog-api-key", self._key),), secrets=(self._key,))
 
 
 @attrs.frozen
@@ -98,7 +97,8 @@ class EphemeralToken(Credentials):
     async def grant(self) -> Grant:
         """Returns the token for the query: the header forms were seen refused."""
         await trio.lowlevel.checkpoint()
-        return Grant(access_token=self._token)
+        bare = Secret(self._token.reveal().removeprefix(EPHEMERAL_PREFIX))
+        return Grant(access_token=self._token, secrets=(bare,))
 
 
 @attrs.frozen
@@ -230,4 +230,4 @@ def _default_credentials() -> GoogleCredentials:
 
 
 def _bearer_grant(token: Secret) -> Grant:
-    return Grant((("Authorization", Secret("Bearer " + token.reveal())),))
+    return Grant((("Authorization", Secret("Bearer " + token.reveal())),), secrets=(token,))

@@ -9,48 +9,22 @@ from __future__ import annotations
 
 import math
 import socket
-import ssl
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import attrs
 import trio
 
-from gemlive.errors import ConnectError, ConnectTimeout, Step, TlsError
+from gemlive.errors import ConnectError, ConnectTimeout, Step
 from gemlive.transport._endpoints import Route
 from gemlive.transport._policy import is_loopback_address
 from gemlive.transport._proxy import open_tunnel
 from gemlive.transport._race import interleave, race
 from gemlive.transport._seclusion import broken
 from gemlive.transport._timeouts import Timeouts
+from gemlive.transport._tls import encrypt
 
 T = TypeVar("T")
-
-_MODERN_TLS = frozenset({"TLSv1.2", "TLSv1.3"})
-
-# OpenSSL's names for bytes that are no TLS record; which one it is depends on its version and on the bytes.
-_NOT_TLS = frozenset(
-    {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"}
-)
-
-_UNKNOWN_AUTHORITY = (
-    "no authority known here signed it (a proxy that opens TLS, perhaps); "
-    "load its authority with ssl_context.load_verify_locations"
-)
-_WRONG_HOST = "it is for another host; connect to a name that stands in it"
-
-# X509_V_ERR_* of OpenSSL's x509_vfy.h.
-_CERTIFICATE_PROBLEMS = {
-    2: _UNKNOWN_AUTHORITY,
-    9: "it is not valid yet; check the clock of this machine",
-    10: "it has expired; the server needs a new one, or check the clock of this machine",
-    18: "it is self-signed; load it with ssl_context.load_verify_locations if it is yours",
-    19: _UNKNOWN_AUTHORITY,
-    20: _UNKNOWN_AUTHORITY,
-    21: _UNKNOWN_AUTHORITY,
-    62: _WRONG_HOST,
-    64: _WRONG_HOST,
-}
 
 
 @attrs.frozen
@@ -76,28 +50,36 @@ async def dial(route: Route, timeouts: Timeouts) -> trio.abc.Stream:
     try:
         if route.proxy is not None:
             await _tunnel(stream, route, timeouts)
-        return await _encrypted(stream, route, timeouts) if route.base.secure else stream
+        if not route.base.secure:
+            return stream
+        host, context = route.base.host, route.context()
+        return await within(
+            "tls", timeouts.tls_s, f"the TLS handshake with {host}", lambda: encrypt(stream, host, context)
+        )
     except BaseException:
         await trio.aclose_forcefully(stream)
         raise
 
 
-async def within(step: Step, timeout_s: float, waiting_for: str, do: Callable[[], Awaitable[T | ConnectError]]) -> T:
-    """Runs one step within its deadline, and raises what it returns if that is an error.
+async def attempt(
+    step: Step, timeout_s: float, waiting_for: str, do: Callable[[], Awaitable[T | ConnectError]]
+) -> T | ConnectError:
+    """Runs one step within its deadline; returns what it returns, or ConnectTimeout.
 
     Args:
         step: the step's name.
         timeout_s: its deadline in seconds.
         waiting_for: what the step does, for the message of a timeout.
         do: the step; returns its result, or its error as a value.
-
-    Raises:
-        ConnectTimeout: the deadline passed.
-        ConnectError: the step returned it.
     """
-    result: T | ConnectError = ConnectTimeout(step=step, timeout_s=timeout_s, waiting_for=waiting_for)
     with trio.move_on_after(timeout_s):
-        result = await do()
+        return await do()
+    return ConnectTimeout(step=step, timeout_s=timeout_s, waiting_for=waiting_for)
+
+
+async def within(step: Step, timeout_s: float, waiting_for: str, do: Callable[[], Awaitable[T | ConnectError]]) -> T:
+    """Does as :func:`attempt` does, and raises what is an error."""
+    result = await attempt(step, timeout_s, waiting_for, do)
     if isinstance(result, ConnectError):
         raise result
     return result
@@ -197,48 +179,6 @@ async def _tunnel(stream: trio.abc.Stream, route: Route, timeouts: Timeouts) -> 
         return await open_tunnel(stream, proxy, base.host, base.port)
 
     await within("proxy", timeouts.proxy_s, f"the tunnel through the proxy {proxy.host}:{proxy.port}", do)
-
-
-async def _encrypted(stream: trio.abc.Stream, route: Route, timeouts: Timeouts) -> trio.abc.Stream:
-    host = route.base.host
-    # https_compatible: an end without close_notify is the peer's habit and no attack, for WebSocket frames say where
-    # a message ends.
-    secure = trio.SSLStream(stream, route.context(), server_hostname=host, https_compatible=True)
-
-    async def do() -> ConnectError | None:
-        try:
-            await secure.do_handshake()
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-            return _tls_error(exc, host)
-        version = secure.version()
-        if version not in _MODERN_TLS:
-            return TlsError(f"{host} speaks {version} at best; TLS 1.2 is the least that is accepted")
-        return None
-
-    await within("tls", timeouts.tls_s, f"the TLS handshake with {host}", do)
-    return secure
-
-
-def _tls_error(error: trio.BrokenResourceError | trio.ClosedResourceError, host: str) -> ConnectError:
-    cause = error.__cause__
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return TlsError(f"the certificate of {host} is not accepted: {_certificate_problem(cause)}")
-    if not isinstance(cause, ssl.SSLError) or isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-        return ConnectError(
-            f"{host} ended the connection during the TLS handshake; does it speak TLS 1.2 or later on this port?",
-            step="tls",
-        )
-    if cause.reason in _NOT_TLS:
-        return TlsError(
-            f"{host} answered with something that is not TLS; check the port, or write ws:// if it is a server on this "
-            "machine without TLS"
-        )
-    return TlsError(f"the TLS handshake with {host} failed: {cause.reason or 'no reason given'}")
-
-
-def _certificate_problem(error: ssl.SSLCertVerificationError) -> str:
-    """Says what is wrong with a certificate and what to do, from OpenSSL's code for it."""
-    return _CERTIFICATE_PROBLEMS.get(error.verify_code, error.verify_message)
 
 
 def _told(error: OSError | trio.BrokenResourceError | trio.ClosedResourceError) -> str:

@@ -25,6 +25,12 @@ from gemlive.transport._secret import Secret
 
 logger = logging.getLogger("gemlive.transport")
 
+_VARIABLES = {
+    "api_version": "GOOGLE_GENAI_API_VERSION",
+    "project": "GOOGLE_CLOUD_PROJECT",
+    "location": "GOOGLE_CLOUD_LOCATION",
+}
+
 # An IPv6 address has colons of its own, so a port after one needs the brackets.
 _WITH_PORT = re.compile(r"(\[[^\]]*\]|[^:]*):([0-9]{1,5})")
 
@@ -152,8 +158,18 @@ def _base_url(settings: _Settings) -> str | None:
     return base.origin + base.prefix
 
 
+def _made(make: Callable[[], Endpoint], *, base_url: str) -> Endpoint:
+    """Makes an endpoint; what is wrong with it is told by the variable it came from."""
+    try:
+        return make()
+    except ConfigError as exc:
+        error = exc
+    variables = {**_VARIABLES, "base_url": base_url}
+    raise ConfigError(variables.get(error.field, error.field), str(error).removeprefix(f"{error.field}: "))
+
+
 def _through_proxy(settings: _Settings, make: Callable[..., Endpoint]) -> Endpoint:
-    endpoint = make()
+    endpoint = _made(make, base_url="GOOGLE_VERTEX_BASE_URL" if settings.use_vertex else "GOOGLE_GEMINI_BASE_URL")
     base = endpoint._route.base
     if settings.proxy is None or base.is_loopback or bypasses_proxy(base.host, base.port, settings.no_proxy):
         return endpoint

@@ -11,8 +11,7 @@ import trio
 
 from gemlive.errors import ConnectError
 from gemlive.transport._policy import read_host
-from gemlive.transport._response import read_head
-from gemlive.transport._seclusion import send_secluded
+from gemlive.transport._response import exchange
 from gemlive.transport._secret import Secret
 
 _URL = re.compile(
@@ -59,12 +58,12 @@ class Proxy:
 
 
 async def open_tunnel(stream: trio.abc.Stream, proxy: Proxy, host: str, port: int) -> ConnectError | None:
-    """Asks the proxy on the stream for a tunnel; returns why there is none, or None when the stream is the tunnel."""
+    """Asks the proxy on the stream for a tunnel; returns why there is none, or None when the stream is the tunnel.
+
+    Run it in seclusion: its frames hold the proxy's password, and what the proxy answers to it.
+    """
     authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    broken = await send_secluded(stream, lambda: proxy.request(authority))
-    if broken is not None:
-        return ConnectError(f"the proxy {proxy.host}:{proxy.port} did not take the request: {broken}", step="proxy")
-    head = await read_head(stream)
+    head = await exchange(stream, proxy.request(authority))
     if isinstance(head, str):
         return ConnectError(f"the proxy {proxy.host}:{proxy.port} {head}", step="proxy")
     if head.status == 407:

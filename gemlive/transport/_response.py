@@ -21,6 +21,9 @@ MAX_HEAD_BYTES = 32 * 1024
 MAX_BODY_BYTES = 64 * 1024
 """An error page to read, not a download."""
 
+ENDED = "closed the connection"
+"""How the words begin that tell of an end, which may be an overload; all others tell of a peer that is no server."""
+
 _STATUS_LINE = re.compile(rb"HTTP/1\.[0-9] ([1-9][0-9]{2})(?: [^\r\n]*)?")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?")
 _PROTOCOL = b"HTTP/1."
@@ -50,6 +53,15 @@ class Head:
         return tuple(token.strip().lower() for token in (self.get(name) or "").split(",") if token.strip())
 
 
+async def exchange(stream: trio.abc.Stream, request: bytes) -> Head | str:
+    """Sends a request and reads the head of its answer; returns what is wrong in words, as :func:`read_head` does."""
+    try:
+        await stream.send_all(request)
+    except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+        return f"{ENDED} before it had the request ({broken(exc)})"
+    return await read_head(stream)
+
+
 async def read_head(stream: trio.abc.ReceiveStream) -> Head | str:
     """Reads the head of a final response, past informational ones other than 101; returns what is wrong in words."""
     data = bytearray()
@@ -71,7 +83,7 @@ async def read_head(stream: trio.abc.ReceiveStream) -> Head | str:
         except trio.BrokenResourceError as exc:
             chunk, why = b"", f" ({broken(exc)})"
         if not chunk:
-            return f"closed the connection {'in the middle of its answer' if total else 'without an answer'}{why}"
+            return f"{ENDED} {'in the middle of its answer' if total else 'without an answer'}{why}"
         data += chunk
         total += len(chunk)
 

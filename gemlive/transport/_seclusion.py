@@ -3,7 +3,8 @@
 An exception holds the frames it passed through, and whoever prints it with its locals (error trackers do) prints what
 they hold. That includes :class:`trio.Cancelled`, which passes through every frame on its way to the cancelled scope.
 So whatever puts a credential into a local variable, ours or a callee's, runs here: in a task of its own, shielded, and
-ended by its own scope, so that not even a cancellation leaves it. Failures come back as values.
+ended by its own scope, so that not even a cancellation leaves it. The same goes for what a server answers to a
+credential, which it may repeat. Failures come back as values.
 """
 
 from __future__ import annotations
@@ -48,31 +49,16 @@ async def run_secluded(function: Callable[[], Awaitable[T]]) -> T:
     return results[0]
 
 
-async def send_secluded(stream: trio.abc.SendStream, compose: Callable[[], bytes]) -> str | None:
-    """Sends bytes that hold a credential; returns None, or in words what broke.
-
-    Cancellation: how much was sent is not known, the stream must be closed.
-
-    Args:
-        stream: where to send to.
-        compose: returns the bytes; called in the secluded task, so that no frame outside ever holds them.
-    """
-
-    async def send() -> str | None:
-        try:
-            await stream.send_all(compose())
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-            return broken(exc)
-        return None
-
-    return await run_secluded(send)
-
-
 def broken(error: trio.BrokenResourceError | trio.ClosedResourceError) -> str:
     """Says in words why a stream broke, from the operating system's error if there is one."""
     cause = error.__cause__
     if isinstance(cause, ssl.SSLError):
-        return cause.reason or "the TLS connection broke"
+        return tls_reason(cause) or "the TLS connection broke"
     if isinstance(cause, OSError) and cause.strerror:
         return cause.strerror
     return "the stream was closed" if isinstance(error, trio.ClosedResourceError) else "the stream broke"
+
+
+def tls_reason(error: ssl.SSLError) -> str:
+    """Returns OpenSSL's name for an error, empty when it was not OpenSSL that made it."""
+    return getattr(error, "reason", None) or ""

@@ -11,6 +11,8 @@ import hmac
 from typing import NoReturn, final
 
 MASK = "***"
+# Real credentials are far longer. The "x" that somebody gives to a local server is no secret, and is in every word.
+_LONG = 8
 
 
 @final
@@ -30,13 +32,12 @@ class Secret:
         return self.__text
 
     def redact(self, text: str) -> str:
-        """Returns the text with every occurrence of the credential replaced by ``***``."""
-        return text.replace(self.__text, MASK) if self.__text else text
+        """Returns the text with every occurrence of the credential replaced by ``***``; a short one stays."""
+        return text.replace(self.__text, MASK) if len(self.__text) >= _LONG else text
 
     def redact_bytes(self, data: bytes) -> bytes:
-        """Returns the bytes with every occurrence of the credential replaced by ``***``."""
-        text = self.__text.encode()
-        return data.replace(text, MASK.encode()) if text else data
+        """Returns the bytes with every occurrence of the credential replaced by ``***``; a short one stays."""
+        return data.replace(self.__text.encode(), MASK.encode()) if len(self.__text) >= _LONG else data
 
     def startswith(self, prefix: str) -> bool:
         """Whether the credential begins with the prefix, which is how its kind is told."""

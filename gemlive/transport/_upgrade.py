@@ -20,9 +20,8 @@ import trio
 
 from gemlive.errors import ConnectError, UpgradeRejected
 from gemlive.transport._credentials import Grant
-from gemlive.transport._dial import within
-from gemlive.transport._response import Head, read_body, read_head
-from gemlive.transport._seclusion import send_secluded
+from gemlive.transport._dial import attempt
+from gemlive.transport._response import ENDED, Head, exchange, read_body
 from gemlive.transport._secret import Secret
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
@@ -42,42 +41,41 @@ class Upgraded:
     rest: bytes = attrs.field(repr=False)
 
 
-async def upgrade(stream: trio.abc.Stream, request: bytes, grant: Grant, *, timeout_s: float) -> Upgraded:
+async def upgrade(
+    stream: trio.abc.Stream, request: bytes, grant: Grant, *, timeout_s: float
+) -> Upgraded | ConnectError:
     """Sends the request with the credential and returns when the server has switched to WebSocket frames.
+
+    Run it in seclusion: its frames hold the credential, and what the server answers to it. So what goes wrong is
+    returned: ``UpgradeRejected`` for another status than 101 (which is never followed anywhere), ``ConnectTimeout``,
+    or a plain ``ConnectError`` for no proper answer.
 
     Args:
         stream: the connected, encrypted stream.
         request: the head of the request as trio-websocket composed it.
         grant: what proves who we are.
         timeout_s: the deadline in seconds for request, answer, and the body of a refusal.
-
-    Raises:
-        UpgradeRejected: the server answered with another status than 101. It is never followed anywhere.
-        ConnectError: the server answered with no proper upgrade, or not at all.
-        ConnectTimeout: the deadline passed.
     """
     deadline = trio.current_time() + timeout_s
-
-    async def exchange() -> Head | ConnectError:
-        broke = await send_secluded(stream, lambda: compose(request, grant))
-        if broke is not None:
-            return ConnectError(f"the server did not take the upgrade request: {broke}", step="upgrade")
-        head = await read_head(stream)
-        if isinstance(head, str):
-            # An end may be an overload; something else than HTTP stays what it is.
-            return ConnectError(f"the server {head}", step="upgrade", retryable=head.startswith("closed"))
+    head: Head | str | ConnectError = await attempt(
+        "upgrade",
+        timeout_s,
+        "the server's answer to the WebSocket upgrade",
+        lambda: exchange(stream, compose(request, grant)),
+    )
+    if isinstance(head, str):
+        return ConnectError(f"the server {head}", step="upgrade", retryable=head.startswith(ENDED))
+    if isinstance(head, ConnectError):
         return head
-
-    head = await within("upgrade", timeout_s, "the server's answer to the WebSocket upgrade", exchange)
     if head.status != 101:
         body = bytearray()
         # A body that does not end is no reason to lose the status.
         with trio.move_on_at(deadline):
             await read_body(stream, head, body)
-        raise rejection(head, bytes(body), grant)
+        return rejection(head, bytes(body), grant)
     problem = problem_of(head, request)
     if problem is not None:
-        raise ConnectError(f"the server accepted the upgrade {problem}", step="upgrade", retryable=False)
+        return ConnectError(f"the server accepted the upgrade {problem}", step="upgrade", retryable=False)
     return Upgraded(_plain_head(request), head.rest)
 
 
@@ -113,10 +111,10 @@ def rejection(head: Head, body: bytes, grant: Grant) -> UpgradeRejected:
     for name, value in head.headers:
         # A redirect may carry our query along; where it leads is told by scheme and host.
         shown = _origin(value) if name == "location" else value
-        for secret in grant.secrets():
+        for secret in grant.secrets:
             shown = secret.redact(shown)
         headers.append((name, shown))
-    for secret in grant.secrets():
+    for secret in grant.secrets:
         body = secret.redact_bytes(body)
     return UpgradeRejected(head.status, headers, body, retry_after_s=retry_after_s)
 

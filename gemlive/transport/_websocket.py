@@ -24,6 +24,7 @@ from gemlive.transport._interface import CloseInfo, Transport
 from gemlive.transport._keepalive import wait_for_silence
 from gemlive.transport._nursery import open_plain_nursery
 from gemlive.transport._outgoing import Outgoing
+from gemlive.transport._seclusion import run_secluded
 from gemlive.transport._timeouts import Timeouts
 from gemlive.transport._upgrade import upgrade
 from gemlive.transport._wire import NO_CLOSE_FRAME, Wire
@@ -99,7 +100,7 @@ async def open_transport(
 class _WebSocketTransport(Transport):
     def __init__(self, stream: trio.abc.Stream, grant: Grant, timeouts: Timeouts, max_message_bytes: int) -> None:
         self._stream = stream
-        self._secrets = grant.secrets()
+        self._secrets = grant.secrets
         self._timeouts = timeouts
         self._max_message_bytes = max_message_bytes
         self._outgoing = Outgoing()
@@ -165,10 +166,11 @@ class _WebSocketTransport(Transport):
                 await self._say_goodbye(code, reason)
         finally:
             self._give_up()
-            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                await trio.aclose_forcefully(self._stream)
             self._scope.cancel()
             self._gone.set()
+            # Last, because it raises Cancelled when this is cancelled.
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await trio.aclose_forcefully(self._stream)
 
     @property
     def close_info(self) -> CloseInfo | None:
@@ -193,7 +195,9 @@ class _WebSocketTransport(Transport):
         request = await self._wire.request()
         if not request:
             raise ConnectError("trio-websocket did not compose the upgrade request", step="upgrade", retryable=False)
-        upgraded = await upgrade(self._stream, request, grant, timeout_s=self._timeouts.upgrade_s)
+        upgraded = await run_secluded(lambda: upgrade(self._stream, request, grant, timeout_s=self._timeouts.upgrade_s))
+        if isinstance(upgraded, ConnectError):
+            raise upgraded
         self._wire.open(upgraded.head, upgraded.rest)
         await self._shaken.wait()
         if self._websocket is None:

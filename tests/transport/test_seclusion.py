@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
 import traceback
 
 import pytest
 import trio
+import trio.testing
 
-from gemlive.transport._seclusion import run_secluded, send_secluded
+from gemlive.transport._seclusion import broken, run_secluded
 from gemlive.transport._secret import Secret
 
 CANARY = Secret("canary-" + "8f3a")
@@ -47,13 +49,22 @@ async def test_a_deadline_ends_the_function(autojump_clock: trio.testing.MockClo
     assert trio.current_time() == 5
 
 
-async def test_a_broken_stream_is_told_in_words() -> None:
-    ours, theirs = trio.testing.memory_stream_pair()
-    await theirs.aclose()
-    assert await send_secluded(ours, lambda: b"GET") == "the stream broke"
+@pytest.mark.parametrize(
+    ("error", "cause", "words"),
+    [
+        (trio.BrokenResourceError(), None, "the stream broke"),
+        (trio.ClosedResourceError(), None, "the stream was closed"),
+        (trio.BrokenResourceError(), ConnectionResetError(104, "Connection reset by peer"), "Connection reset by peer"),
+    ],
+)
+def test_a_broken_stream_is_told_in_words(
+    error: trio.BrokenResourceError | trio.ClosedResourceError, cause: Exception | None, words: str
+) -> None:
+    error.__cause__ = cause
+    assert broken(error) == words
 
 
-async def test_what_is_composed_is_sent() -> None:
-    ours, theirs = trio.testing.memory_stream_pair()
-    assert await send_secluded(ours, lambda: CANARY.reveal().encode()) is None
-    assert await theirs.receive_some() == CANARY.reveal().encode()
+def test_a_broken_tls_stream_is_told_in_words() -> None:
+    error = trio.BrokenResourceError()
+    error.__cause__ = ssl.SSLError(1, "x")
+    assert broken(error) == "the TLS connection broke"
