@@ -24,6 +24,7 @@ class FaultyStream(trio.abc.Stream):
     Attributes:
         is_mute: nothing that is sent leaves, and nobody is told.
         withholds_close: WebSocket Close frames do not leave, and closing keeps the connection open.
+        resets: it ends as by a TCP reset, by which the peer loses what it has not read yet.
         bytes_left: how many more bytes leave before the connection is cut.
         ended: set once nothing more will be received, by whoever's doing.
     """
@@ -32,6 +33,7 @@ class FaultyStream(trio.abc.Stream):
         self._stream = stream
         self.is_mute = False
         self.withholds_close = False
+        self.resets = False
         self.bytes_left: float = math.inf
         self.ended = trio.Event()
 
@@ -79,15 +81,11 @@ class FaultyStream(trio.abc.Stream):
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 return
 
-    async def cut(self, *, reset: bool = False) -> None:
-        """Ends the connection without a word, whatever state it is in. Does not block.
-
-        Args:
-            reset: as a TCP reset, by which the peer loses what it has not read yet; otherwise as a plain end.
-        """
+    async def cut(self) -> None:
+        """Ends the connection without a word, whatever state it is in. Does not block."""
         self.ended.set()
         self.bytes_left = 0
-        if reset:
+        if self.resets:
             _reset(self._stream)
         await trio.aclose_forcefully(self._stream)
 

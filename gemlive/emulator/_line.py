@@ -53,7 +53,6 @@ class Line:
         self._sent = 0
         self._received = 0
         self._is_torn = False
-        self._resets = False
         self._goodbye: Close | None = None
         self._writing = trio.CancelScope()
         # No buffer: what an interruption makes stale must not be waiting here, and a model that talks to a client who
@@ -66,7 +65,10 @@ class Line:
         return self.record.ended.is_set()
 
     async def run(self, converse: Callable[[Line], Awaitable[None]]) -> None:
-        """Runs ``converse`` until the line ends, then closes. What ``converse`` raises comes out in a group."""
+        """Runs ``converse`` until the line ends, then says goodbye. What ``converse`` raises comes out in a group.
+
+        The stream beneath is still to be cut.
+        """
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._write)
@@ -120,7 +122,7 @@ class Line:
         if self.has_ended:
             return
         self._goodbye = close if by == "server" else None
-        self._resets = resets
+        self._stream.resets = resets
         self.record.end(close or Close(1006), by=by)
         self._hurry()
 
@@ -148,6 +150,8 @@ class Line:
                     return
                 self._sent += 1
                 self._misbehave()
+                if self.has_ended:
+                    return  # what else is waiting came too late
 
     def _misbehave(self) -> None:
         if self._sent == 1 and self._behaviour.silent_at == "open":
@@ -156,11 +160,7 @@ class Line:
             self.end(None, by="server")
 
     async def _close(self) -> None:
-        """Says goodbye, if there is one to say, and closes. Not to be cancelled, but bounded by ``CLOSE_S``."""
+        """Says goodbye, if there is one to say. Not to be cancelled, but bounded by ``CLOSE_S``."""
         with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_S):
             if self._goodbye is not None and not self._is_torn:
                 await self._socket.aclose(self._goodbye.code, self._goodbye.reason or None)
-        if self._behaviour.silent_at == "close" and self.record.closed_by == "client":
-            # Never answered, and never hung up: it is for the client to lose patience.
-            await self._stream.drain()
-        await self._stream.cut(reset=self._resets)

@@ -172,8 +172,10 @@ class Server:
         wire = FaultyStream(stream)
         if behaviour.refuse_connection:
             record.end(Close(1006), by="server")
-            await wire.cut(reset=True)
+            wire.resets = True
+            await wire.cut()
             return
+        wire.withholds_close = behaviour.silent_at == "close"
         if behaviour.drop_after_bytes is not None:
             wire.bytes_left = behaviour.drop_after_bytes
         try:
@@ -182,6 +184,8 @@ class Server:
             async with trio.open_nursery() as nursery:
                 await self._upgrade(nursery, wire, record, behaviour)
                 nursery.cancel_scope.cancel()
+            if behaviour.silent_at == "close" and record.closed_by == "client":
+                await wire.drain()  # never answered, never hung up: it is for the client to lose patience
         except* _CLIENTS_FAULT:
             pass
         finally:

@@ -38,7 +38,8 @@ async def test_a_stream_is_cut_within_a_message_after_the_bytes_that_were_left()
 async def test_a_reset_loses_what_was_not_read() -> None:
     faulty, peer = pair()
     await faulty.send_all(b"lost")
-    await faulty.cut(reset=True)
+    faulty.resets = True
+    await faulty.cut()
     with pytest.raises(trio.BrokenResourceError):
         await peer.receive_some()
 
@@ -68,7 +69,8 @@ async def test_a_reset_on_a_socket_is_a_reset() -> None:
     async with listener:
         peer = await trio.open_tcp_stream(*listener.socket.getsockname())
         faulty = FaultyStream(await listener.accept())
-        await faulty.cut(reset=True)
+        faulty.resets = True
+        await faulty.cut()
         with pytest.raises(trio.BrokenResourceError):
             await peer.receive_some()
         await peer.aclose()
