@@ -322,6 +322,7 @@ class Turn:
 
     async def _open(self) -> None:
         """Makes sure that a response is open on the wire, and that the first output does not come too early."""
+        await trio.lowlevel.checkpoint()
         if self._is_over:
             self._begin_response()
             self._started_at = trio.current_time()
