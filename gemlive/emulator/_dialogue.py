@@ -14,26 +14,19 @@ Data flow::
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
 import trio
 
-from gemlive.audio import INPUT_RATE_HZ, duration_s
 from gemlive.codec import decode_client
 from gemlive.emulator import _close
 from gemlive.emulator._close import Close
 from gemlive.emulator._dialect import Dialect
-from gemlive.emulator._ear import (
-    ABOVE_FLOOR,
-    MAX_SPEECH_BYTES,
-    PREFIX_PADDING_MS,
-    SILENCE_DURATION_MS,
-    Ear,
-    SpeechStarted,
-)
+from gemlive.emulator._ear import Hearing, SpeechEnded, SpeechStarted
 from gemlive.emulator._line import Line
+from gemlive.emulator._listener import Listener
 from gemlive.emulator._memory import Heard, Memory, Spoken, ToolResult, Written, count, item_of
 from gemlive.emulator._pace import Pace
 from gemlive.emulator._record import Conversation, HeardTurn, Received, SaidTurn
@@ -112,9 +105,8 @@ class Dialogue:
         self._wake = trio.Event()
         self._cancelled_calls: set[str] = set()
         self._messages = 0
-        self._stream_bytes = 0  # audio since the stream began, also what no activity wanted
-        self._ear = None if self._is_manual else _ear(conversation.backend, self.setup)
-        self._activity: bytearray | None = None  # what came since activityStart
+        self._listener = Listener(conversation.backend, self.setup)
+        self._accounted = (0, 0)  # how much of what the listener received and dropped is in the notes
         self._tell, self._told = trio.open_memory_channel[ServerMessage](_NOTICES)
 
     # --- the tasks ---
@@ -129,8 +121,10 @@ class Dialogue:
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                for task in (self._read, self._take_turns, self._tell_notices, self._live_its_time, self._misbehave):
+                for task in (self._read, self._take_turns, self._tell_notices, self._live_its_time):
                     nursery.start_soon(task)
+                nursery.start_soon(self._misbehave, self._behaviour.close_after_s, self._behaviour.close_with)
+                nursery.start_soon(self._misbehave, self._behaviour.drop_after_s, None)
         finally:
             if self._turn is not None:
                 self._turn.note_unfinished()
@@ -197,7 +191,7 @@ class Dialogue:
                 await self.line.send(message)
         # Speech without words has only its two ends; text, which such a model does not take, has nothing.
         if heard.is_spoken or not heard.items:
-            await self.line.send(self.dialect.voice_activity("ACTIVITY_END", self._stream_s))
+            await self.line.send(self.dialect.voice_activity("ACTIVITY_END", self._listener.offset_s))
 
     async def _tell_notices(self) -> None:
         async for message in self._told:
@@ -213,12 +207,8 @@ class Dialogue:
             await trio.sleep(after_s)
             await self.go_away(behaviour.go_away_time_left_s)
 
-    async def _misbehave(self) -> None:
-        behaviour = self._behaviour
-        timed = [(behaviour.close_after_s, behaviour.close_with), (behaviour.drop_after_s, None)]
-        for after_s, close in sorted(
-            ((after_s, close) for after_s, close in timed if after_s is not None), key=lambda fault: fault[0]
-        ):
+    async def _misbehave(self, after_s: float | None, close: Close | None) -> None:
+        if after_s is not None:
             await trio.sleep(after_s)
             self.line.end(close, by="server")
 
@@ -260,99 +250,73 @@ class Dialogue:
 
     def _hear_realtime(self, message: RealtimeInput) -> None:
         self._memory.has_realtime_input = True
+        listener = self._listener
         if message.media_chunks and not self.conversation.family.media_chunks:
             self.line.end(_close.MEDIA_CHUNKS_GONE, by="server")
             return
-        blobs = [message.audio, message.video, *(message.media_chunks or ())[:1]]
-        for blob in blobs:
+        if not listener.is_manual and (message.activity_start is not None or message.activity_end is not None):
+            self.line.end(_close.MANUAL_ACTIVITY_IN_AUTOMATIC_MODE, by="server")
+            return
+        for blob in (message.audio, message.video, *(message.media_chunks or ())[:1]):
             if blob is not None:
                 self._hear_blob(blob)
         if message.text:
             self._hear_text(message.text)
-        if (message.activity_start is not None or message.activity_end is not None) and not self._is_manual:
-            self.line.end(_close.MANUAL_ACTIVITY_IN_AUTOMATIC_MODE, by="server")
-            return
-        if message.activity_start is not None and self._activity is None:
-            self._activity = bytearray()
-            self._speech_started(self._stream_s)
-        if message.activity_end is not None and self._activity is not None:
-            self._end_activity()
-        if message.audio_stream_end and self._ear is not None:
-            self._listen(b"", is_last=True)
+        if message.activity_start is not None:
+            self._hear_speech(listener.activity_start())
+        if message.activity_end is not None:
+            self._hear_speech(listener.activity_end())
+        if message.audio_stream_end:
+            self._hear_speech(listener.stream_end())
 
     def _hear_blob(self, blob: Blob) -> None:
         item = item_of(blob)
-        if not isinstance(item, Spoken):
+        if isinstance(item, Spoken):
+            self._hear_speech(self._listener.audio(item.pcm))
+        else:
             self._memory.hear(item)
-            return
-        pcm = item.pcm
-        self._stream_bytes += len(pcm)
-        self.conversation.audio_received_bytes += len(pcm)
-        if self._ear is not None:
-            self._listen(pcm)
-        elif self._activity is not None:
-            self._activity += pcm  # outside an activity it is ignored (docs/protocol.md 3.7)
-            excess = len(self._activity) - MAX_SPEECH_BYTES
-            if excess > 0:
-                del self._activity[:excess]
-                self.conversation.speech_dropped_bytes += excess
 
-    def _listen(self, pcm: bytes, *, is_last: bool = False) -> None:
-        assert self._ear is not None
-        dropped_before = self._ear.dropped_bytes
-        hearings = (*self._ear.feed(pcm), *(self._ear.finish() if is_last else ()))
-        self.conversation.speech_dropped_bytes += self._ear.dropped_bytes - dropped_before
-        for heard in hearings:
-            if isinstance(heard, SpeechStarted):
-                self._speech_started(heard.offset_s)
-                continue
-            self._memory.hear(Spoken(heard.pcm, heard.duration_s))
-            self._speech_ended(heard.offset_s)
+    def _hear_text(self, text: str) -> None:
+        self._memory.hear(Written(text))
+        if not self._listener.hears_speech:
+            self._interrupt()  # text is activity (docs/protocol.md 3.7, 5)
+            self._ready()
 
-    def _end_activity(self) -> None:
-        pcm, self._activity = bytes(self._activity or b""), None
-        if pcm:
-            self._memory.hear(Spoken(pcm, duration_s(pcm, rate_hz=INPUT_RATE_HZ)))
-        if not self._memory.pending and not self.conversation.family.speech_to_text_only:
-            self._nursery.start_soon(self._refuse_empty_activity)
-            return
-        self._speech_ended(self._stream_s)
+    def _hear_speech(self, hearings: Sequence[Hearing]) -> None:
+        received, dropped = self._listener.received_bytes, self._listener.dropped_bytes
+        self.conversation.audio_received_bytes += received - self._accounted[0]
+        self.conversation.speech_dropped_bytes += dropped - self._accounted[1]
+        self._accounted = received, dropped
+        for hearing in hearings:
+            match hearing:
+                case SpeechStarted():
+                    self._speech_started(hearing)
+                case SpeechEnded():
+                    self._speech_ended(hearing)
 
-    async def _refuse_empty_activity(self) -> None:
-        """Answers an activity in which nothing happened, as the service does (docs/protocol.md 3.7)."""
-        await self.line.send(
-            ServerMessage(extra={"serverContent": {"turnComplete": True}, "usageMetadata": {}}),
-        )
-        self.line.end(_close.EMPTY_ACTIVITY, by="server")
-
-    def _speech_started(self, offset_s: float) -> None:
+    def _speech_started(self, started: SpeechStarted) -> None:
         config = self.setup.realtime_input_config
         if config is None or config.activity_handling != "NO_INTERRUPTION":
             self._interrupt()
         if self.dialect.signals_voice:
-            self._notify(self.dialect.voice_activity("ACTIVITY_START", offset_s))
+            self._notify(self.dialect.voice_activity("ACTIVITY_START", started.offset_s))
 
-    def _speech_ended(self, offset_s: float) -> None:
+    def _speech_ended(self, ended: SpeechEnded) -> None:
+        only_transcribes = self.conversation.family.speech_to_text_only
+        if ended.pcm:
+            self._memory.hear(Spoken(ended.pcm, ended.duration_s))
+        if not self._memory.pending and not only_transcribes:
+            self._nursery.start_soon(self._refuse_empty_activity)
+            return
         # A transcriber tells the end of speech after its transcript, so the model's task does.
-        if self.dialect.signals_voice and not self.dialect.family.speech_to_text_only:
-            self._notify(self.dialect.voice_activity("ACTIVITY_END", offset_s))
+        if self.dialect.signals_voice and not only_transcribes:
+            self._notify(self.dialect.voice_activity("ACTIVITY_END", ended.offset_s))
         self._ready()
 
-    def _hear_text(self, text: str) -> None:
-        self._memory.hear(Written(text))
-        if not self._user_is_speaking:
-            self._interrupt()  # text is activity (docs/protocol.md 3.7, 5)
-            self._ready()
-
-    @property
-    def _user_is_speaking(self) -> bool:
-        return self._activity is not None or (self._ear is not None and self._ear.hears_speech)
-
-    @property
-    def _is_manual(self) -> bool:
-        config = self.setup.realtime_input_config
-        detection = config.automatic_activity_detection if config is not None else None
-        return detection is not None and bool(detection.disabled)
+    async def _refuse_empty_activity(self) -> None:
+        """Answers an activity in which nothing happened, as the service does (docs/protocol.md 3.7)."""
+        await self.line.send(ServerMessage(extra={"serverContent": {"turnComplete": True}, "usageMetadata": {}}))
+        self.line.end(_close.EMPTY_ACTIVITY, by="server")
 
     def _hear_answer(self, response: FunctionResponse) -> None:
         call_id = response.id or self._call_named(response.name or "")
@@ -409,10 +373,6 @@ class Dialogue:
             setup = attrs.evolve(setup, tools=update.tools.tools)
         self.conversation.setup = setup
         self.dialect = attrs.evolve(self.dialect, setup=setup)
-
-    @property
-    def _stream_s(self) -> float:
-        return duration_s(self._stream_bytes, rate_hz=INPUT_RATE_HZ)
 
     # --- deciding about turns ---
 
@@ -517,31 +477,6 @@ def refused_frame(error: CodecError) -> Close:
 
 def _invalid_json(text: str) -> str:
     return text if text.startswith("Request contains") else f"Invalid JSON payload received. {text}"
-
-
-def _ear(backend: Backend, setup: Setup) -> Ear:
-    """Returns an ear with the sensitivity that the client asked for: by default HIGH on Google AI, LOW on Vertex AI."""
-    config = setup.realtime_input_config
-    detection = config.automatic_activity_detection if config is not None else None
-    usual = "HIGH" if backend == "google_ai" else "LOW"
-    if detection is None:
-        return Ear(silence_duration_ms=SILENCE_DURATION_MS[usual], above_floor=ABOVE_FLOOR[usual])
-    start = _sensitivity(detection.start_of_speech_sensitivity, usual)
-    end = _sensitivity(detection.end_of_speech_sensitivity, usual)
-    return Ear(
-        prefix_padding_ms=_given(detection.prefix_padding_ms, PREFIX_PADDING_MS),
-        silence_duration_ms=_given(detection.silence_duration_ms, SILENCE_DURATION_MS[end]),
-        above_floor=ABOVE_FLOOR[start],
-    )
-
-
-def _sensitivity(asked: str | None, usual: str) -> str:
-    level = (asked or "").rpartition("_")[2]
-    return level if level in ABOVE_FLOOR else usual
-
-
-def _given(value: int | None, usual: int) -> int:
-    return usual if value is None else value
 
 
 def _text_of(content: Content | None) -> str:

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import contextlib
+import ssl
+
 import pytest
 import trio
 import trio.testing
 import trio_websocket
+import trustme
 
-from gemlive.emulator import Behaviour, Close, Script, Turn, serve, serve_in_memory
+from gemlive.emulator import Behaviour, Script, Server, Turn, serve, serve_in_memory
+from gemlive.errors import ConnectionLost
 from gemlive.transport import open_transport
 from tests.emulator.raw_client import GOOGLE_AI, VERTEX, VERTEX_MODEL, audio, kinds, open_client, words
 
@@ -126,17 +131,87 @@ async def test_leaving_takes_bounded_time_though_a_client_neither_reads_nor_clos
         await turn.speak(bytes(48000 * 60))
 
     async with serve_in_memory(model) as server:
-        assert server.connect is not None
-        async with open_client(server) as client:
-            await client.setup()
-            await client.say("talk for a minute")
-            await trio.testing.wait_all_tasks_blocked()
-            began = trio.current_time()
-            client.socket._reader_running = False
-            server.close(1000)
-            await trio.sleep(10)
-        assert server.connections[0].close == Close(1000)
-    assert trio.current_time() - began < 15
+        stream = await _upgraded(server)
+        await stream.send_all(_masked(b'{"setup": {"model": "m"}}') + _masked(b'{"realtimeInput": {"text": "talk"}}'))
+        await trio.testing.wait_all_tasks_blocked()
+        began = trio.current_time()
+    assert server.conversations[0].said[0].complete is False
+    assert trio.current_time() - began <= 5
+
+
+async def test_being_cancelled_takes_bounded_time_too(autojump_clock: trio.testing.MockClock) -> None:
+    async def model(turn: Turn) -> None:
+        await turn.speak(bytes(48000 * 60))
+
+    with trio.move_on_after(30) as scope:
+        async with serve_in_memory(model) as server:
+            stream = await _upgraded(server)
+            await stream.send_all(_masked(b'{"setup": {"model": "m"}}') + _masked(b'{"realtimeInput": {"text": "t"}}'))
+            await trio.sleep_forever()
+    assert scope.cancelled_caught
+    assert trio.current_time() <= scope.deadline + 5
+
+
+async def _upgraded(server: Server) -> trio.abc.Stream:
+    assert server.connect is not None
+    stream = await server.connect("localhost", 80)
+    await stream.send_all(
+        f"GET {GOOGLE_AI} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX-Goog-Api-Key: k\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+    )
+    assert (await stream.receive_some()).startswith(b"HTTP/1.1 101")
+    return stream
+
+
+def _masked(payload: bytes) -> bytes:
+    return bytes([0x81, 0x80 | len(payload), 0, 0, 0, 0]) + payload
+
+
+@pytest.mark.socket
+async def test_over_tls_the_endpoints_trust_the_authority_that_was_given() -> None:
+    authority = trustme.CA()
+    server_context, client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("localhost").configure_cert(server_context)
+    authority.configure_trust(client_context)
+    async with serve(ssl_context=server_context, client_ssl_context=client_context) as server:
+        assert server.url.startswith("wss://localhost:")
+        for endpoint in (server.endpoint, server.vertex_endpoint):
+            async with open_transport(endpoint) as transport:
+                await transport.send(['{"setup": {"model": "models/x"}}'])
+                assert len(await transport.receive()) == 1
+
+
+@pytest.mark.socket
+async def test_over_tls_a_client_that_does_not_speak_it_harms_nobody() -> None:
+    authority = trustme.CA()
+    server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(server_context)
+    async with serve(ssl_context=server_context) as server:
+        async with await trio.open_tcp_stream("127.0.0.1", int(server.url.rpartition(":")[2])) as stream:
+            await stream.send_all(b"GET / HTTP/1.1\r\n\r\n")
+            with contextlib.suppress(trio.BrokenResourceError):
+                while await stream.receive_some():
+                    pass
+    assert [connection.closed_by for connection in server.connections] == ["network"]
+
+
+@pytest.mark.socket
+async def test_a_script_cuts_and_refuses_connections_on_a_socket_too() -> None:
+    async def model(turn: Turn) -> None:
+        await turn.drop(reset=True)
+
+    script = Script(model=model, connections=[Behaviour(refuse_connection=True), Behaviour()])
+    async with serve(script) as server:
+        port = int(server.url.rpartition(":")[2])
+        async with await trio.open_tcp_stream("127.0.0.1", port) as refused:
+            with pytest.raises(trio.BrokenResourceError):
+                await refused.receive_some()
+        async with open_transport(server.endpoint) as transport:
+            await transport.send(['{"setup": {"model": "models/x"}}', '{"realtimeInput": {"text": "go"}}'])
+            with pytest.raises(ConnectionLost) as caught:
+                while True:
+                    await transport.receive()
+    assert caught.value.code == 1006
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 429, 503])
