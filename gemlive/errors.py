@@ -151,6 +151,8 @@ class SessionLost(GemliveError):
         connection: the number of the last connection, counted from 1.
         causes: what may have caused it, the most probable first, each one sentence with its remedy.
         retryable: whether opening a new session, unchanged, could succeed.
+        sent: which kinds of messages were written last, the oldest first, with their numbers (``"37 audio"``); what
+            was in them is not told.
     """
 
     def __init__(
@@ -163,8 +165,10 @@ class SessionLost(GemliveError):
         connection: int = 0,
         causes: Sequence[str] = (),
         retryable: bool = False,
+        sent: Sequence[str] = (),
     ) -> None:
         super().__init__(message)
+        self.sent = tuple(sent)
         self.code = code
         self.reason = reason
         self.step: Step = step
@@ -182,6 +186,7 @@ class SessionLost(GemliveError):
             connection=self.connection,
             causes=self.causes,
             retryable=self.retryable,
+            sent=self.sent,
         )
 
 

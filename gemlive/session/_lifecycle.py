@@ -97,6 +97,8 @@ class Handle:
 
     value: str = attrs.field(repr=False)
     issued_at: float
+    covers: int | None = None
+    """The index of the last message that it covers, where the server tells."""
 
 
 def advance(stamp: Stamp, events: Iterable[Event]) -> Stamp:
@@ -211,10 +213,10 @@ class Lifecycle:
                 case TurnComplete():
                     self.is_speaking = self.is_asked = False
                     self._turn_ended_at = now
-                case ResumptionUpdate(handle=handle, resumable=resumable):
+                case ResumptionUpdate(handle=handle, resumable=resumable, last_consumed_index=covers):
                     # Not resumable, or an empty handle: the last good one is kept (docs/protocol.md 4.6).
                     if handle and resumable is not False and self._resumption:
-                        self._handle = Handle(handle, now)
+                        self._handle = Handle(handle, now, covers)
                         self._handle_failures = 0
                 case GoAway(time_left_s=time_left_s) if self._policy.attempts > 0:
                     left = GO_AWAY_UNTOLD_S if time_left_s is None else max(0.0, time_left_s)

@@ -41,7 +41,15 @@ MAX_HOLES = 256
 """Places that dropped media may leave behind in the queue before it is compacted."""
 
 JOURNAL_MESSAGES = 256
+"""Written messages whose fate is open, media apart: many turns of a conversation, and a handle comes with each turn."""
+
 JOURNAL_BYTES = 4 * 2**20
+"""The same in bytes of frames; a few images."""
+
+RECENT_KINDS = 8
+"""Runs of message kinds that are remembered for the report of a lost session."""
+
+_MEDIA = ("audio", "video")
 
 
 @attrs.define(eq=False)
@@ -58,6 +66,9 @@ class Entry:
         media_bytes: size of media before encoding, 0 for everything else.
         mark: which mark this is, None for everything else.
         calls: when the calls that a tool response answers were asked, in the same clock, and their ids and names.
+        is_history: whether it opened the session as history. It is never sent again as it was, for it may be what
+            the server closed on.
+        index: which message after the setup it was on its connection, counted from 1; 0 before it was taken.
         written_at: when it was written, None before.
         answered: whether a turn was complete after it was written.
     """
@@ -71,6 +82,8 @@ class Entry:
     media_bytes: int = 0
     mark: Literal["activity_start", "activity_end", "audio_stream_end"] | None = None
     calls: tuple[tuple[str | None, str | None, float | None], ...] = ()
+    is_history: bool = False
+    index: int = 0
     written_at: float | None = None
     answered: bool = False
     holds_slot: bool = False
@@ -149,10 +162,17 @@ class Outbox:
     Args:
         keeps_journal: whether later news about written messages is possible (resumption is on). Without it a message
             is final as soon as it is written.
+        is_transparent: whether the server was asked to say which messages a handle covers (Vertex AI).
     """
 
-    def __init__(self, *, keeps_journal: bool) -> None:
+    def __init__(self, *, keeps_journal: bool, is_transparent: bool = False) -> None:
         self._keeps_journal = keeps_journal
+        self._is_transparent = is_transparent and keeps_journal
+        self._index = 0
+        self._has_index = False
+        self._covered_activity_open = False
+        self._journaled_media: deque[Entry] = deque()
+        self._recent: deque[tuple[str, int]] = deque(maxlen=RECENT_KINDS)
         self._queue: deque[Entry] = deque()
         self._audio: deque[Entry] = deque()
         self._audio_bytes = 0
@@ -202,6 +222,9 @@ class Outbox:
             if entry.is_gone:
                 continue
             freed += self._leave(entry)
+            self._index += 1
+            entry.index = self._index
+            self._remember(entry.mark or entry.kind)
             batch.append(entry)
             size += len(entry.frame)
         # From here on nobody can say that nothing of them has left.
@@ -214,12 +237,18 @@ class Outbox:
             entry.written_at = now
             self._written += 1
             self._audio_ms_written += entry.audio_ms
-            final = not self._keeps_journal or entry.kind in ("audio", "video", "mark")
+            is_fleeting = entry.kind in _MEDIA or entry.mark is not None
+            final = not self._keeps_journal or (is_fleeting and not self._is_transparent)
             entry.receipt._settle("written", final=final)
-            if not final:
-                self._journal.append(entry)
-                self._journal_bytes += len(entry.frame)
+            if final:
+                continue
+            if entry.kind in _MEDIA:
+                self._journaled_media.append(entry)
+                continue
+            self._journal.append(entry)
+            self._journal_bytes += len(entry.frame)
         self._departing = []
+        self._retire_media(now)
         while len(self._journal) > JOURNAL_MESSAGES or self._journal_bytes > JOURNAL_BYTES:
             self._forget(self._journal.popleft(), "uncertain")
             self._overflowed += 1
@@ -231,16 +260,30 @@ class Outbox:
         for entry in self._journal:
             entry.answered = True
 
-    def handle_issued(self) -> None:
-        """Records that a usable resumption handle came: what was answered before it is part of the saved state.
+    def handle_issued(self, index: int | None = None) -> None:
+        """Records that a usable resumption handle came, and settles what it covers.
 
-        A heuristic, and called so in docs/session.md: without an index the server tells no more.
+        Args:
+            index: the last message of this connection that is part of the saved state, where the server tells. Where
+                it does not, or tells the impossible, what was answered before the handle counts as covered: a
+                heuristic, and called so in docs/session.md.
         """
-        kept = [entry for entry in self._journal if not entry.answered]
-        for entry in self._journal:
-            if entry.answered:
-                self._forget(entry, "covered")
-        self._journal = deque(kept)
+        # Where the service begins to count is not documented (docs/protocol.md 6): an index that cannot be is none.
+        self._has_index = self._is_transparent and index is not None and 0 <= index <= self._index
+        journal, self._journal = self._journal, deque()
+        for entry in journal:
+            is_covered = entry.answered
+            if self._has_index and index is not None:
+                is_covered = entry.index <= index
+            if not is_covered:
+                self._journal.append(entry)
+                continue
+            self._forget(entry, "covered")
+            if entry.mark in ("activity_start", "activity_end"):
+                self._covered_activity_open = entry.mark == "activity_start"
+        if self._has_index and index is not None:
+            while self._journaled_media and self._journaled_media[0].index <= index:
+                self._journaled_media.popleft().receipt._settle("written", final=True)
 
     # --- connections end and begin -----------------------------------------------------------------------------------
 
@@ -260,23 +303,17 @@ class Outbox:
             resumed_from: when the resumption handle in use was issued; None when the new connection started afresh.
             activity_start: makes the mark that reopens an activity which was open when the connection ended.
         """
-        was_open = self._activity_open
-        dropped = self._expire(now, RESUME_MAX_AGE_S)
-        uncertain: list[Entry] = []
-        orphans: list[Entry] = []
-        again: list[Entry] = []
-        for entry in [*self._journal, *self._departing]:
-            if entry.kind in ("audio", "video", "mark"):
-                # Media is sent at most once; a mark is restored as a state below and never replayed raw.
-                entry.receipt._settle("uncertain", final=True)
-            elif entry.kind == "tool":
-                fate = _fate_of_answer(entry, resumed_from)
-                (again if fate == "again" else orphans if fate == "orphan" else uncertain).append(entry)
-            else:
-                uncertain.append(entry)
+        by_index = resumed_from is not None and self._has_index
+        was_open = self._covered_activity_open if by_index else self._activity_open
+        dropped = self._expire(now, MEDIA_MAX_AGE_S if by_index else RESUME_MAX_AGE_S)
+        past = sorted([*self._journal, *self._journaled_media, *self._departing], key=lambda entry: entry.index)
+        again, uncertain, orphans = self._judge(past, now, policy=policy, resumed_from=resumed_from, by_index=by_index)
+        lost = [entry for entry in again if entry.kind in _MEDIA and now - entry.accepted_at >= MEDIA_MAX_AGE_S]
         self._journal.clear()
-        self._journal_bytes = 0
+        self._journaled_media.clear()
         self._departing = []
+        self._journal_bytes = self._index = 0
+        self._has_index = False
         freed = 0
         for entry in [e for e in self._queue if e.kind == "tool" and not e.is_gone]:
             if _fate_of_answer(entry, resumed_from) == "orphan":
@@ -285,38 +322,62 @@ class Outbox:
                 entry.is_gone = True
         for entry in orphans:
             entry.receipt._settle("dropped", final=True, reason="its call belongs to a connection that is gone")
-        for entry in uncertain:
-            if policy == "replay":
-                again.append(entry)
-            elif policy == "report":
-                entry.receipt._settle("uncertain", final=True)
-            else:
-                entry.receipt._settle("dropped", final=True, reason="uncertain after a reconnect, and policy says drop")
-        again.sort(key=lambda entry: entry.accepted_at)
-        for entry in reversed(again):
-            entry.receipt._settle("unsent", final=False)
-            entry.written_at, entry.answered = None, False
-            self._queue.appendleft(entry)
-            self._waiting += 1
-        if was_open:
-            freed += self._reopen_activity(activity_start)
-        else:
-            self._activity_open = False
+        for entry in lost:
+            dropped.append(self._count_lost(entry))
+        for entry in reversed([entry for entry in again if entry not in lost]):
+            dropped += self._put_back(entry)
+        freed += self._balance_activities(was_open, activity_start)
         messages = tuple(entry.message for entry in uncertain if entry.message is not None)
         return Carried(messages, tuple(orphans), tuple(dropped), freed)
+
+    def _judge(
+        self,
+        past: Sequence[Entry],
+        now: float,
+        *,
+        policy: Literal["report", "replay", "drop"],
+        resumed_from: float | None,
+        by_index: bool,
+    ) -> tuple[list[Entry], list[Entry], list[Entry]]:
+        """Divides what left the old connection and is not covered: to send again, uncertain, orphans; settles some."""
+        again: list[Entry] = []
+        uncertain: list[Entry] = []
+        orphans: list[Entry] = []
+        for entry in past:
+            if entry.kind == "tool":
+                fate = _fate_of_answer(entry, resumed_from)
+                fate = "again" if by_index and fate == "uncertain" else fate
+                {"again": again, "orphan": orphans, "uncertain": uncertain}[fate].append(entry)
+            elif by_index:
+                again.append(entry)
+            elif entry.kind != "content":
+                # Media is sent at most once; a mark is restored as a state and never replayed raw.
+                entry.receipt._settle("uncertain", final=True)
+            else:
+                uncertain.append(entry)
+        for entry in uncertain:
+            if policy == "replay" and not entry.is_history:
+                again.append(entry)
+            elif policy == "drop":
+                entry.receipt._settle("dropped", final=True, reason="uncertain after a reconnect, and policy says drop")
+            else:
+                entry.receipt._settle("uncertain", final=True)
+        again.sort(key=lambda entry: entry.index)
+        return again, uncertain, orphans
 
     def finish(self, *, is_normal: bool, reason: str) -> None:
         """Gives every message its last state at the end of the session."""
         for entry in self._departing:
             entry.receipt._settle("uncertain", final=True)
-        for entry in self._journal:
-            entry.receipt._settle("written" if is_normal else "uncertain", final=True)
+        for entry in [*self._journal, *self._journaled_media]:
+            is_known = is_normal or entry.kind in _MEDIA
+            entry.receipt._settle("written" if is_known else "uncertain", final=True)
         for entry in self._queue:
             if not entry.is_gone:
                 if entry.kind == "audio":
                     self._audio_ms_dropped += entry.audio_ms
                 entry.receipt._settle("dropped", final=True, reason=reason)
-        for queue in (self._departing, self._journal, self._queue, self._audio):
+        for queue in (self._departing, self._journal, self._journaled_media, self._queue, self._audio):
             queue.clear()
         self._audio_bytes = self._journal_bytes = self._waiting = 0
         self._video = None
@@ -333,12 +394,16 @@ class Outbox:
         """Whether a call of :meth:`take` would return something."""
         return any(not entry.is_gone for entry in self._queue)
 
+    def recent(self) -> tuple[str, ...]:
+        """Returns which kinds of messages were written last, the oldest first, such as ``"37 audio"``."""
+        return tuple(f"{times} {kind}" for kind, times in self._recent)
+
     def statistics(self) -> OutboxStatistics:
         """Returns the counts."""
         return OutboxStatistics(
             messages_waiting=self._waiting,
             audio_ms_waiting=sum(entry.audio_ms for entry in self._audio),
-            journal_messages=len(self._journal),
+            journal_messages=len(self._journal) + len(self._journaled_media),
             journal_overflowed=self._overflowed,
             messages_written=self._written,
             audio_ms_written=self._audio_ms_written,
@@ -367,26 +432,82 @@ class Outbox:
         entry.holds_slot = False
         return freed
 
-    def _reopen_activity(self, activity_start: Callable[[], Entry]) -> int:
-        """Restores an activity that was open when the connection ended; returns the message places that frees.
+    def _put_back(self, entry: Entry) -> list[Dropped]:
+        """Puts an entry that left once before all others; returns what is dropped instead."""
+        if entry.kind == "video" and self._video is not None:
+            return [self._count_lost(entry, "a newer video frame came before it was sent again")]
+        entry.receipt._settle("unsent", final=False)
+        entry.written_at, entry.answered, entry.index = None, False, 0
+        self._queue.appendleft(entry)
+        if entry.kind == "audio":
+            self._audio.appendleft(entry)
+            self._audio_bytes += entry.media_bytes
+        elif entry.kind == "video":
+            self._video = entry
+        else:
+            self._waiting += 1
+        return []
 
-        An activity of which nothing but its end is left is not restored: the server closes with 1007 on an empty one
-        (docs/protocol.md 3.7).
+    def _balance_activities(self, is_open: bool, activity_start: Callable[[], Entry]) -> int:
+        """Makes the marks that wait fit the state in which the new connection begins; returns message places freed.
+
+        An activity that was open is opened again, unless nothing but its end is left; an activity whose audio is gone
+        goes too, for the server closes with 1007 on an empty one (docs/protocol.md 3.7); an end without a beginning
+        and a beginning inside an activity are left out.
+
+        Args:
+            is_open: whether an activity was open where the queue begins.
+            activity_start: makes the mark that opens it again.
         """
-        self._activity_open = False
-        for entry in self._queue:
-            if entry.is_gone:
-                continue
-            if entry.kind == "audio":
-                break
-            if entry.mark == "activity_end":
-                freed = self._leave(entry)
-                entry.is_gone = True
-                entry.receipt._settle("dropped", final=True, reason="its activity ended with the connection")
-                return freed
-        self._queue.appendleft(activity_start())
-        self._waiting += 1
-        return 0
+        self._activity_open = self._covered_activity_open = False
+        useless: list[Entry] = []
+        beginning: Entry | None = None
+        is_restored = is_open
+        has_audio = False
+        for entry in [entry for entry in self._queue if not entry.is_gone]:
+            if entry.kind in _MEDIA:
+                has_audio = True
+            elif entry.mark == "activity_start":
+                if is_open:
+                    useless.append(entry)
+                else:
+                    is_open, beginning, has_audio = True, entry, False
+            elif entry.mark == "activity_end":
+                if not is_open:
+                    useless.append(entry)
+                elif not has_audio:
+                    useless += [entry] if beginning is None else [beginning, entry]
+                    is_restored = is_restored and beginning is not None
+                is_open, beginning = False, None
+        freed = 0
+        for entry in useless:
+            self._waiting -= 1
+            freed += int(entry.holds_slot)
+            entry.holds_slot = False
+            entry.is_gone = True
+            entry.receipt._settle("dropped", final=True, reason="its activity ended with the connection")
+        if is_restored:
+            self._queue.appendleft(activity_start())
+            self._waiting += 1
+        return freed
+
+    def _count_lost(self, entry: Entry, reason: str = "it was too old to be sent again") -> Dropped:
+        entry.receipt._settle("dropped", final=True, reason=reason)
+        self._audio_ms_dropped += entry.audio_ms
+        self._video_dropped += entry.kind == "video"
+        return Dropped(entry.audio_ms, int(entry.kind == "video"), reason)
+
+    def _retire_media(self, now: float) -> None:
+        """Media that no reconnect would send again has its last state."""
+        while self._journaled_media and now - self._journaled_media[0].accepted_at >= MEDIA_MAX_AGE_S:
+            self._journaled_media.popleft().receipt._settle("written", final=True)
+
+    def _remember(self, kind: str) -> None:
+        if self._recent and self._recent[-1][0] == kind:
+            kind, times = self._recent.pop()
+            self._recent.append((kind, times + 1))
+        else:
+            self._recent.append((kind, 1))
 
     def _drop(self, entry: Entry, reason: str) -> None:
         entry.is_gone = True

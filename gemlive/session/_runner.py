@@ -126,7 +126,7 @@ class Runner:
             resumption=config.resumption,
             now=trio.current_time(),
         )
-        self.outbox = Outbox(keeps_journal=config.resumption)
+        self.outbox = Outbox(keeps_journal=config.resumption, is_transparent=bool(config.transparent_resumption))
         self.events: Broadcast[Event] = Broadcast(size=_size, rank=_rank, lag=_lag)
         self._policy = policy
         self._places = trio.Semaphore(MAX_MESSAGES)
@@ -274,6 +274,7 @@ class Runner:
                 self.publish(cut_short)
             if isinstance(step, End):
                 if step.lost is not None:
+                    step.lost.sent = self.outbox.recent()
                     is_first_failure = is_first and isinstance(outcome, ConnectError) and not self._policy.first_dial
                     self.failure = outcome if is_first_failure and isinstance(outcome, ConnectError) else step.lost
                     _logger.warning("session lost: %s", self.failure)
@@ -455,7 +456,7 @@ class Runner:
             if lifecycle.stamp.turn != turn:
                 self.outbox.turn_completed()
             if lifecycle.handle is not handle and lifecycle.handle is not None:
-                self.outbox.handle_issued()
+                self.outbox.handle_issued(lifecycle.handle.covers)
             published.extend(events)
         self.publish(published)
         if lifecycle.hand_over_at is not None:

@@ -285,7 +285,8 @@ class Session:
             await trio.lowlevel.checkpoint()
             raise problem
         asks = turn_complete and not self._is_history_due
-        receipt = await self._send(ClientContent(turns=contents, turn_complete=turn_complete), "content", asks=asks)
+        message = ClientContent(turns=contents, turn_complete=turn_complete)
+        receipt = await self._send(message, "content", asks=asks, is_history=self._is_history_due)
         if turn_complete:
             self._is_history_due = False
         return receipt

@@ -241,6 +241,102 @@ def test_an_answer_written_after_the_handle_was_issued_is_sent_again() -> None:
     assert names(outbox.take(3.0)) == ["answer 1"]
 
 
+# --- with an index ---------------------------------------------------------------------------------------------------
+
+
+def transparent(*entries: Entry, at: float = 0.0) -> Outbox:
+    """Returns an outbox whose server tells indexes, with these entries written."""
+    outbox = Outbox(keeps_journal=True, is_transparent=True)
+    written(outbox, *entries, at=at)
+    return outbox
+
+
+def test_an_index_covers_exactly_what_it_says() -> None:
+    entries = [text("1"), text("2"), text("3")]
+    transparent(*entries).handle_issued(2)
+    assert [entry.receipt.state for entry in entries] == ["covered", "covered", "written"]
+
+
+def test_what_the_index_does_not_cover_is_sent_again_in_order_before_what_waits() -> None:
+    outbox = transparent(text("1"), chunk("2"), text("3"), text("4"))
+    outbox.handle_issued(1)
+    outbox.accept(text("5"))
+    carried = reconnect(outbox, 0.5, resumed_from=0.1)
+    assert names(outbox.take(0.5)) == ["2", "3", "4", "5"]
+    assert carried.uncertain == ()
+
+
+def test_what_is_sent_again_is_counted_anew() -> None:
+    outbox = transparent(text("1"), text("2"))
+    outbox.handle_issued(1)
+    reconnect(outbox, resumed_from=0.0)
+    assert [entry.index for entry in outbox.take(0).entries] == [1]
+
+
+def test_without_a_resumed_state_an_index_is_worth_nothing() -> None:
+    outbox = transparent(text("1"), text("2"))
+    outbox.handle_issued(1)
+    assert reconnect(outbox, resumed_from=None).uncertain == (RealtimeInput(text="2"),)
+
+
+def test_an_impossible_index_is_none() -> None:
+    outbox = transparent(text("1"))
+    outbox.handle_issued(7)
+    assert reconnect(outbox, resumed_from=0.0).uncertain == (RealtimeInput(text="1"),)
+
+
+def test_media_older_than_two_seconds_is_not_sent_again_and_counted() -> None:
+    outbox = transparent(chunk("old", at=0.0), chunk("young", at=1.0), at=1.0)
+    outbox.handle_issued(0)
+    carried = reconnect(outbox, 2.5, resumed_from=1.0)
+    assert names(outbox.take(2.5)) == ["young"]
+    assert sum(one.audio_ms for one in carried.dropped) == 20.0
+
+
+def test_media_that_would_not_be_sent_again_is_final() -> None:
+    old = chunk("old", at=0.0)
+    outbox = transparent(old)
+    assert not old.receipt._final
+    written(outbox, text("later"), at=2.0)
+    assert (old.receipt.state, old.receipt._final) == ("written", True)
+
+
+def test_an_activity_that_the_saved_state_does_not_hold_is_sent_again_whole() -> None:
+    outbox = transparent(mark("activity_start"), chunk("speech"), mark("activity_end"))
+    outbox.handle_issued(0)
+    reconnect(outbox, 0.5, resumed_from=0.1)
+    assert names(outbox.take(0.5)) == ["activity_start", "speech", "activity_end"]
+
+
+def test_an_activity_that_the_saved_state_holds_open_is_opened_again() -> None:
+    outbox = transparent(mark("activity_start"), chunk("speech"), mark("activity_end"))
+    outbox.handle_issued(1)
+    reconnect(outbox, 0.5, resumed_from=0.1)
+    assert names(outbox.take(0.5)) == ["activity_start", "speech", "activity_end"]
+
+
+def test_an_activity_whose_audio_is_gone_goes_too() -> None:
+    outbox = transparent(mark("activity_start"), chunk("speech"), mark("activity_end"), text("after"))
+    outbox.handle_issued(0)
+    reconnect(outbox, 9.0, resumed_from=0.1)
+    assert names(outbox.take(9.0)) == ["after"]
+
+
+def test_history_is_never_sent_again_as_it_was() -> None:
+    outbox = Outbox(keeps_journal=True)
+    seed = text("history")
+    seed.is_history = True
+    written(outbox, seed)
+    assert reconnect(outbox, policy="replay").uncertain == (RealtimeInput(text="history"),)
+    assert (names(outbox.take(0)), seed.receipt.state) == ([], "uncertain")
+
+
+def test_what_was_written_last_is_remembered_by_kind() -> None:
+    outbox = Outbox(keeps_journal=True)
+    written(outbox, text("a"), *(chunk(str(number)) for number in range(3)), mark("activity_end"))
+    assert outbox.recent() == ("1 content", "3 audio", "1 activity_end")
+
+
 def test_the_journal_is_bounded_and_what_falls_out_is_uncertain() -> None:
     outbox = Outbox(keeps_journal=True)
     entries = [text(str(number)) for number in range(257)]
@@ -287,11 +383,11 @@ steps = st.lists(
 )
 
 
-@given(steps)
+@given(steps, st.booleans())
 def test_whatever_happens_every_message_ends_in_one_final_state_and_order_is_kept(
-    history: list[tuple[str, float]],
+    history: list[tuple[str, float]], is_transparent: bool
 ) -> None:
-    outbox = Outbox(keeps_journal=True)
+    outbox = Outbox(keeps_journal=True, is_transparent=is_transparent)
     now = 0.0
     accepted: list[Entry] = []
     departures: list[str] = []
@@ -307,9 +403,9 @@ def test_whatever_happens_every_message_ends_in_one_final_state_and_order_is_kep
         elif step == "turn":
             outbox.turn_completed()
         elif step == "handle":
-            outbox.handle_issued()
+            outbox.handle_issued(int(passed * 20))
         else:
-            reconnect(outbox, now, policy=step)
+            reconnect(outbox, now, policy=step, resumed_from=now if passed > 1 else None)
             departures.append("|")
     outbox.finish(is_normal=False, reason="over")
     assert all(entry.receipt._final for entry in accepted)
@@ -317,7 +413,7 @@ def test_whatever_happens_every_message_ends_in_one_final_state_and_order_is_kep
         numbers = [int(name) for name in connection.split()]
         assert numbers == sorted(set(numbers))
     media = {entry.frame for entry in accepted if entry.kind != "content"}
-    assert all(departures.count(name) <= 1 for name in media)
+    assert is_transparent or all(departures.count(name) <= 1 for name in media)
 
 
 def test_client_content_is_reported_as_it_was_meant() -> None:

@@ -9,9 +9,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from gemlive.emulator import Behaviour, Close, Server, Turn
+from gemlive.emulator import Behaviour, Close, Server, Turn, serve_in_memory
 from gemlive.errors import SessionLost
-from gemlive.session import ReconnectPolicy, Status
+from gemlive.session import ReconnectPolicy, Status, open_session
 from gemlive.transport import Timeouts
 from gemlive.types import (
     ClientContent,
@@ -382,6 +382,31 @@ async def test_goaways_on_every_connection_do_not_make_it_spin(autojump_clock: M
             await trio.sleep_forever()
     assert session.connection <= 21
     assert trio.current_time() >= 19
+
+
+# --- Vertex AI, transparent resumption -------------------------------------------------------------------------------
+
+
+async def test_with_an_index_every_text_takes_effect_once(autojump_clock: MockClock) -> None:
+    async def cut_once(turn: Turn) -> None:
+        if turn.connection == 1 and turn.text == "3":
+            await turn.drop()
+        await turn.say(f"You said {turn.text}.")
+
+    config = attrs.evolve(TEXT, transparent_resumption=True)
+    async with (
+        serve_in_memory(cut_once) as server,
+        open_session(config, endpoint=server.vertex_endpoint) as session,
+    ):
+        receipts = []
+        for number in range(5):
+            receipts.append(await session.send_text(str(number)))
+            with trio.move_on_after(5):
+                await until(session, TurnComplete)
+        states = [await receipt.wait() for receipt in receipts]
+    assert states == ["covered"] * 5
+    # "3" went down with the first connection, uncovered; nothing else was sent again.
+    assert texts(server) == [(1, "0"), (1, "1"), (1, "2"), (1, "3"), (2, "3"), (2, "4")]
 
 
 # --- tools -----------------------------------------------------------------------------------------------------------
