@@ -17,13 +17,22 @@ from gemlive.cli._say import check_timeout
 from gemlive.cli._terminal import Terminal
 from gemlive.cli._typed_lines import TypedLines
 from gemlive.session import Session, open_session
-from gemlive.types import Event, SessionClosed, SessionConfig, TurnComplete, Usage, VoiceActivity
+from gemlive.types import (
+    Event,
+    Interrupted,
+    Reconnected,
+    SessionClosed,
+    SessionConfig,
+    TurnComplete,
+    Usage,
+    VoiceActivity,
+)
 
 HIDDEN: tuple[type[Event], ...] = (SessionClosed, TurnComplete, Usage, VoiceActivity)
 """What a person in a chat need not read after each answer."""
 
 _COMMAND = re.compile(r"/\w*")
-_HELP = "/quit or Ctrl-D ends the chat, //text sends a line that begins with a slash; anything else goes to the model"
+_HELP = "/quit or Ctrl-D ends it; //text sends text that begins with a slash"
 
 
 async def chat(
@@ -85,10 +94,17 @@ class _Talk:
         async with trio.open_nursery() as nursery:
 
             async def show_all() -> None:
+                is_cut_short = False
                 async for event in self._session:
                     self._output.show(event)
-                    if isinstance(event, TurnComplete):
-                        self._output.prompt()
+                    match event:
+                        case Interrupted():
+                            is_cut_short = True
+                        case TurnComplete() if is_cut_short:
+                            # What was typed into the answer is answered next; a prompt would stand between the two.
+                            is_cut_short = False
+                        case TurnComplete() | Reconnected():
+                            self._output.prompt()
                 self._output.report("closed", Line("closed", "the server ended the conversation"))
                 nursery.cancel_scope.cancel()
 

@@ -72,7 +72,10 @@ def conclude(error: BaseException, output: Output | None = None) -> int:
     if any(isinstance(cause, KeyboardInterrupt) for cause in causes):
         return INTERRUPTED
     # SystemExit: rich ends the program by itself when nobody reads its help any more.
-    if any(isinstance(cause, (OutputClosed, SystemExit)) for cause in causes):
+    closed = next((cause for cause in causes if isinstance(cause, (OutputClosed, SystemExit))), None)
+    if closed is not None:
+        if isinstance(closed, OutputClosed) and str(closed):
+            say(f"error: {closed}")
         return FAILED
     code, sentence = _judge(causes[0])
     if output is not None:
@@ -86,6 +89,8 @@ def conclude(error: BaseException, output: Output | None = None) -> int:
 
 def say(sentence: str) -> None:
     """Writes one line to stderr, made harmless; where there is no stderr, nothing."""
+    if sys.stderr is None:
+        return  # `print` would take stdout instead
     with contextlib.suppress(OSError, ValueError):  # closed: nobody is left who could be told
         print(escape_line(sentence), file=sys.stderr, flush=True)
 

@@ -49,7 +49,10 @@ class Piece:
 
 
 class OutputClosed(Exception):
-    """Nobody reads stdout any more, as in ``gemlive demo | head -3``: there is no sense in going on."""
+    """Stdout takes nothing any more, so there is no sense in going on.
+
+    Empty when nobody reads it, as in ``gemlive demo | head -3``: nobody needs to be told. Otherwise the text says why.
+    """
 
 
 class Output(abc.ABC):
@@ -65,7 +68,7 @@ class Output(abc.ABC):
             values: what a program is told, by name.
 
         Raises:
-            OutputClosed: nobody reads stdout any more. So do the other methods.
+            OutputClosed: stdout takes nothing any more. So do the other methods.
         """
 
     @abc.abstractmethod
@@ -89,13 +92,15 @@ def write(stream: TextIO, text: str) -> None:
     """Writes ``text`` at once, unbuffered: a reader at the other end of a pipe sees each line when it happens.
 
     Raises:
-        OutputClosed: nobody reads any more.
+        OutputClosed: nobody reads any more, or it cannot be written.
     """
     try:
         stream.write(text)
         stream.flush()
     except BrokenPipeError:
         raise OutputClosed from None
+    except OSError as error:
+        raise OutputClosed(f"stdout cannot be written: {error.strerror or error}") from None
 
 
 def stdout() -> TextIO:
@@ -105,7 +110,7 @@ def stdout() -> TextIO:
         OutputClosed: the program was started without one.
     """
     if sys.stdout is None:
-        raise OutputClosed
+        raise OutputClosed("there is no stdout to write to; open one")
     return sys.stdout
 
 

@@ -65,7 +65,7 @@ class Screen(Output):
             return
         if not self._bar:
             self._end_line()
-        bar = _bar(label, done_s, total_s, width=min(columns() - 1, 79))
+        bar = _bar(label, done_s, total_s, width=min(columns() - 3, 77))  # room for the ^C that a terminal echoes
         if bar != self._bar:
             self._bar = bar
             self._put(_ERASE + bar)
@@ -82,9 +82,11 @@ class Screen(Output):
         self._speaker = None
 
     def close(self) -> None:
-        """Removes the bar and ends the open line."""
+        """Removes the bar, ends the open line, and wipes away the ^C that a terminal may have echoed onto the next."""
         self._remove_bar()
         self._end_line()
+        if self.terminal.redraws:
+            self._put(_ERASE)
 
     def _tell(self, word: Line | Piece) -> None:
         if not self._bar:

@@ -34,14 +34,10 @@ def test_each_line_of_a_pipe_is_answered_in_order(url: str) -> None:
 
 
 def test_the_lines_of_a_pipe_are_told_before_their_answers(url: str) -> None:
-    ran = program.run("chat", "--url", url, stdin="one\ntwo\n")
+    asked = [f"line {number}" for number in range(10)]
+    ran = program.run("chat", "--url", url, stdin="\n".join(asked))
     told = [line for line in ran.stdout.splitlines() if line.startswith(("you ", "model "))]
-    assert told == [
-        "you         one",
-        f"model       {answer('one')}",
-        "you         two",
-        f"model       {answer('two')}",
-    ]
+    assert told == [line for text in asked for line in (f"you         {text}", f"model       {answer(text)}")]
 
 
 def test_in_json_each_line_is_answered_in_order(url: str) -> None:
@@ -87,6 +83,11 @@ def test_what_the_model_repeats_is_harmless_on_the_way_back(url: str) -> None:
     ran = program.run("chat", "--url", url, stdin="\x1b[2Jx\n")
     assert "\x1b" not in ran.stdout
     assert r"\x1b[2Jx" in ran.stdout
+
+
+def test_what_the_terminals_encoding_lacks_is_written_out(url: str) -> None:
+    ran = program.run("chat", "--url", url, "--model", "grün", PYTHONIOENCODING="ascii")
+    assert (ran.returncode, ran.stdout) == (0, f"connected   to {url}, gr\\xfcn\n")
 
 
 def test_a_model_that_does_not_answer_in_time_is_a_failure() -> None:
@@ -184,6 +185,7 @@ def test_on_a_terminal_one_may_type_into_an_answer() -> None:
         person.waits_for("emulator")
         person.types("stop\n")
         person.waits_for('"stop"')
+        assert "you  " not in person.seen[person.seen.index("interrupted") :]
         person.types("/quit\n")
         assert person.leaves() == 0
 

@@ -50,6 +50,8 @@ def test_the_demo_tells_a_program_the_same_in_json(tmp_path: Path) -> None:
     ]
     summary = next(record for record in records if record["event"] == "summary")
     assert (summary["turns"], summary["interruptions"]) == (2, 0)
+    # Each sentence waits for the answer to the one before, or it would interrupt it somewhere.
+    assert [record["event"] for record in records].count("sending") == 2
     wrote = next(record for record in records if record["event"] == "wrote")
     assert wrote["duration_s"] == summary["reply_s"] == pytest.approx(3.5, abs=0.2)
 

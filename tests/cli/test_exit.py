@@ -132,6 +132,19 @@ def test_a_reader_that_left_ends_the_program_quietly(error: BaseException, capsy
     assert capsys.readouterr().err == ""
 
 
+def test_a_full_disk_behind_stdout_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert conclude(OutputClosed("stdout cannot be written: No space left on device")) == FAILED
+    assert said(capsys) == "stdout cannot be written: No space left on device"
+
+
+def test_without_stderr_nothing_strays_to_stdout(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr", None)
+    assert conclude(Misuse("no such file")) == MISUSE
+    assert capsys.readouterr().out == ""
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_cancels_the_command_and_lets_it_clean_up(number: signal.Signals, code: int, output: Output) -> None:
     cleaned: list[str] = []

@@ -6,7 +6,7 @@ import io
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gemlive.cli._json_lines import JsonLines, encode, record
@@ -28,6 +28,7 @@ AT = {"connection": 0, "turn": 0, "response": 0}
 
 
 @given(st.text(st.characters(codec=None)))
+@example("\x7f")
 def test_a_line_is_printable_ascii_and_says_the_same(text: str) -> None:
     line = encode({"event": "x", "text": text})
     assert all(" " <= character <= "~" for character in line.removesuffix("\n"))

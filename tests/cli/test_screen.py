@@ -208,6 +208,23 @@ def test_no_control_of_a_server_reaches_the_terminal(text: str, bar: bool) -> No
     assert [character for character in ours if character < " " and character not in "\n\t"] == []
 
 
+def test_closing_wipes_away_what_ctrl_c_echoed() -> None:
+    output, stream = screen(TERMINAL)
+    output.report("listening", "listening")
+    stream.write("^C")
+    output.close()
+    assert looks_like(stream.getvalue()) == "listening\n"
+
+
+def test_a_stream_that_cannot_be_written_is_told_with_the_reason() -> None:
+    class Full(io.StringIO):
+        def flush(self) -> None:
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OutputClosed, match="stdout cannot be written: No space left on device"):
+        Screen(PIPE, stream=Full()).report("x", "y")
+
+
 def test_a_reader_that_left_is_told_as_such() -> None:
     class Left(io.StringIO):
         def write(self, _: str) -> int:

@@ -16,8 +16,9 @@ from gemlive.audio import Wav
 from gemlive.cli._exit import Failure
 from gemlive.cli._json_lines import JsonLines
 from gemlive.cli._speaking import Speaking, loud_end
-from gemlive.emulator import Behaviour, Close, Model, Script, Turn, serve_in_memory
+from gemlive.emulator import Behaviour, Close, Model, Script, Server, Turn, serve_in_memory
 from gemlive.session import open_session
+from gemlive.transport import GoogleAI
 from gemlive.types import RealtimeInput, SessionConfig
 
 RATE_HZ = 16_000
@@ -76,12 +77,50 @@ async def test_pacing_takes_as_long_as_the_speech(autojump_clock: trio.testing.M
         assert 3.0 <= trio.current_time() - before < 4.0
 
 
-async def test_all_of_a_long_recording_arrives_without_pacing(autojump_clock: trio.testing.MockClock) -> None:
-    async with stage() as on:
-        await on.speaking.run(speech(("loud", 200.0), ("quiet", 1.0)), pace=False)
-        sent = sum(len(m.audio.data) for m in on.server.conversations[0].received(RealtimeInput) if m.audio)
-    assert sent == 201 * 32_000
-    assert "input_dropped" not in on.told
+class Slow(trio.abc.Stream):
+    """A connection on which each write takes its time."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await trio.sleep(0.1)
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._stream.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+class SlowNetwork:
+    """What an endpoint dials with to get such connections."""
+
+    is_loopback = True
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    async def __call__(self, host: str, port: int) -> trio.abc.Stream:
+        assert self._server.connect is not None
+        return Slow(await self._server.connect(host, port))
+
+
+async def test_without_pacing_a_recording_goes_as_fast_as_the_network_and_none_of_it_is_dropped(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    stream = io.StringIO()
+    async with serve_in_memory() as server:
+        endpoint = GoogleAI("any", base_url=server.url, connect=SlowNetwork(server))
+        async with open_session(SessionConfig(model="gemini-3.8-live"), endpoint=endpoint) as session:
+            speaking = Speaking(session, JsonLines(stream), timeout_s=30)
+            await speaking.run(speech(("loud", 9.0), ("quiet", 1.0)), pace=False)
+    sent = sum(len(m.audio.data) for m in server.conversations[0].received(RealtimeInput) if m.audio and m.audio.data)
+    assert sent == 10 * 32_000
 
 
 async def test_a_recording_without_silence_at_its_end_gets_some(autojump_clock: trio.testing.MockClock) -> None:
@@ -140,6 +179,19 @@ async def test_a_model_that_never_ends_its_turn_fails_after_the_timeout(autojump
 
     async with stage(stuck, timeout_s=7) as on:
         with pytest.raises(Failure):
+            await on.speaking.run(speech(("loud", 1.0)), pace=True)
+
+
+async def test_a_server_that_sends_anything_but_an_answer_fails_after_the_timeout(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async def chatty(turn: Turn) -> None:
+        while True:
+            await turn.update_resumption()
+            await trio.sleep(1)
+
+    async with stage(chatty, timeout_s=7) as on:
+        with trio.fail_after(20), pytest.raises(Failure):
             await on.speaking.run(speech(("loud", 1.0)), pace=True)
 
 
