@@ -27,7 +27,7 @@ from gemlive.emulator._dialect import Dialect
 from gemlive.emulator._ear import Hearing, SpeechEnded, SpeechStarted
 from gemlive.emulator._line import Line
 from gemlive.emulator._listener import Listener
-from gemlive.emulator._memory import Heard, Memory, Spoken, ToolResult, Written, count, item_of
+from gemlive.emulator._memory import Heard, Memory, Spoken, ToolResult, Written, count, item_of, result_of
 from gemlive.emulator._pace import Pace
 from gemlive.emulator._record import Conversation, HeardTurn, Received, SaidTurn
 from gemlive.emulator._script import Behaviour, Model
@@ -179,6 +179,8 @@ class Dialogue:
             await trio.sleep_forever()
         self._memory.open_calls |= turn.unanswered
         self._turn = None
+        for result in turn.unwanted:
+            self._take_up(result)
         if self.dialect.updates_resumption:
             await self.save_and_tell()
 
@@ -329,24 +331,21 @@ class Dialogue:
         if response.will_continue:
             return  # the call stays open; what it says so far is context
         name = response.name or self._memory.open_calls.get(call_id or "", "")
-        result = ToolResult(call_id, name, response.response or {})
+        result = result_of(response, name)
         if self._turn is not None and call_id is not None and self._turn.answer(call_id, result):
             return
         self._memory.open_calls.pop(call_id or "", None)
-        self._memory.hear(result)
-        self._take_up(response)
+        self._take_up(result)
 
-    def _take_up(self, response: FunctionResponse) -> None:
+    def _take_up(self, result: ToolResult) -> None:
         """Decides when an answer that nobody waits for becomes a turn (docs/protocol.md 5)."""
-        inside = (response.response or {}).get("scheduling")
-        when = response.scheduling or (inside if isinstance(inside, str) else None)
-        if not self.conversation.family.scheduling:
-            when = None
+        when = result.scheduling if self.conversation.family.scheduling else None
         if when == "SILENT":
-            self._memory.learn(self._memory.take())
+            self._memory.learn(Heard((result,)))
             return
         if when == "INTERRUPT":
             self._interrupt()
+        self._memory.hear(result)
         self._ready()
 
     def _call_named(self, name: str) -> str | None:

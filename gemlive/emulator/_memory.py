@@ -14,7 +14,7 @@ import attrs
 from gemlive.audio import INPUT_RATE_HZ, duration_s, rate_of
 from gemlive.emulator._usage import VIDEO_TOKENS_PER_FRAME, Tally, audio_tokens, text_tokens
 from gemlive.emulator._voice import resample
-from gemlive.types import Blob, Content, Part
+from gemlive.types import Blob, Content, FunctionResponse, Part
 
 MAX_HISTORY = 200
 """Contents that are remembered. Each snapshot holds as many, so this bounds what a long conversation costs; a script
@@ -65,11 +65,13 @@ class ToolResult:
         id: the id of the call, None where the client left it out.
         name: the function's name.
         response: the answer as the client sent it.
+        scheduling: when the client wants it to be taken up, a ``Scheduling``; None where it did not say.
     """
 
     id: str | None
     name: str
     response: Mapping[str, object]
+    scheduling: str | None = None
 
 
 Item: TypeAlias = Written | Spoken | Seen | ToolResult
@@ -208,7 +210,14 @@ def items_of(content: Content) -> Iterator[Item]:
             yield item_of(part.inline_data)
         if part.function_response is not None:
             answer = part.function_response
-            yield ToolResult(answer.id, answer.name or "", answer.response or {})
+            yield result_of(answer, answer.name or "")
+
+
+def result_of(answer: FunctionResponse, name: str) -> ToolResult:
+    """Returns the answer to a call of the function ``name``; its scheduling may stand inside (docs/protocol.md 3.8)."""
+    response = answer.response or {}
+    inside = response.get("scheduling")
+    return ToolResult(answer.id, name, response, answer.scheduling or (inside if isinstance(inside, str) else None))
 
 
 def item_of(blob: Blob) -> Spoken | Seen:

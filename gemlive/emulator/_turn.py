@@ -38,6 +38,7 @@ class ResultFuture:
         self.name = name
         self.answered = trio.Event()
         self.result: ToolResult | None = None
+        self.is_wanted = False  # a script waits for it, or did
 
     def answer(self, result: ToolResult) -> None:
         """Takes the answer."""
@@ -196,6 +197,7 @@ class Turn:
             KeyError: this turn made no such call.
         """
         call = self._calls[call_id]
+        call.is_wanted = True
         await call.answered.wait()
         assert call.result is not None
         self._prompt = attrs.evolve(self._prompt, prompt_text=self._prompt.prompt_text + _weight(call.result))
@@ -278,6 +280,11 @@ class Turn:
     def unanswered(self) -> dict[str, str]:
         """The calls without an answer: id to name."""
         return {key: call.name for key, call in self._calls.items() if not call.answered.is_set()}
+
+    @property
+    def unwanted(self) -> list[ToolResult]:
+        """The answers that came while nobody waited for them, and which nobody has taken since."""
+        return [call.result for call in self._calls.values() if call.result is not None and not call.is_wanted]
 
     async def open_wire(self) -> None:
         """Sends what comes before a response, and what was heard."""

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import trio
+import trio.lowlevel
 import trio.testing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gemlive.codec import encode
 from gemlive.emulator import Close, Turn, serve_in_memory
-from gemlive.types import ClientMessage
+from gemlive.types import ClientMessage, ToolResponse
 from tests.emulator.raw_client import (
     GOOGLE_AI,
     VERTEX,
@@ -423,6 +424,24 @@ async def test_the_answer_of_a_call_that_does_not_block_is_a_turn_of_its_own() -
         assert words(await client.turn()) == REPLY + 'I heard "hello meanwhile".'
         await client.send(answer_to(call))
         assert words(await client.turn()) == REPLY + 'get_weather returned {"output": "fog"}.'
+
+
+async def test_an_answer_that_comes_before_the_turn_of_its_call_has_ended_is_not_lost() -> None:
+    async def model(turn: Turn) -> None:
+        if turn.text:
+            await turn.begin_calls([("get_weather", {})])
+            while not turn.conversation.received(ToolResponse):
+                await trio.lowlevel.checkpoint()
+        else:
+            await turn.say(f"{turn.results[0].name} answered")
+
+    async with serve_in_memory(model) as server, open_client(server) as client:
+        await client.setup(LIVE_3_8, outputAudioTranscription={}, **WEATHER)
+        await client.say("call")
+        _, call = await called(client)
+        await client.send(answer_to(call))
+        assert kinds(await client.turn()) == ["generated", "complete+usage"]
+        assert words(await client.turn()) == "get_weather answered"
 
 
 async def test_a_silent_answer_is_only_learnt() -> None:

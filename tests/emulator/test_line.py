@@ -11,6 +11,7 @@ import trio.testing
 import trio_websocket
 
 from gemlive.emulator import Behaviour, Close, Script, Server, Turn, serve_in_memory
+from gemlive.emulator._line import CLOSE_S
 from gemlive.types import ServerMessage
 from tests.emulator.raw_client import RawClient, open_client
 
@@ -86,12 +87,24 @@ async def test_the_stream_is_cut_within_a_message(size: int) -> None:
         stream = await server.connect("localhost", 80)
         await stream.send_all(_UPGRADE)
         received = bytearray(await stream.receive_some())
-        # With a mask of zeros a client's frame is as easily written as a server's.
         for payload in (b'{"setup": {"model": "m"}}', b'{"realtimeInput": {"text": "hello"}}'):
-            await stream.send_all(bytes([0x81, 0x80 | len(payload), 0, 0, 0, 0]) + payload)
+            await stream.send_all(_masked(payload))
         async for chunk in stream:
             received += chunk
     assert len(received) == size
+
+
+async def _upgraded(server: Server) -> trio.abc.Stream:
+    assert server.connect is not None
+    stream = await server.connect("localhost", 80)
+    await stream.send_all(_UPGRADE)
+    assert (await stream.receive_some()).startswith(b"HTTP/1.1 101")
+    return stream
+
+
+def _masked(payload: bytes) -> bytes:
+    # With a mask of zeros a client's frame is as easily written as a server's.
+    return bytes([0x81, 0x80 | len(payload), 0, 0, 0, 0]) + payload
 
 
 _UPGRADE = (
@@ -177,6 +190,22 @@ async def test_a_message_that_is_being_written_is_finished_before_the_close(auto
         (message,), code, reason = await client.until_closed()
     assert len(message["serverContent"]["big"]) == 200_000
     assert (code, reason) == (1011, "on purpose")
+
+
+async def test_nothing_follows_a_message_that_had_to_be_torn(autojump_clock: Clock) -> None:
+    """A Close frame in the middle of another frame would be data."""
+
+    async def model(turn: Turn) -> None:
+        await turn.raw({"serverContent": {"big": "x" * 200_000}})
+        await turn.close(1011)
+
+    async with serve_in_memory(model) as server:
+        stream = await _upgraded(server)
+        for payload in (b'{"setup": {"model": "m"}}', b'{"realtimeInput": {"text": "go"}}'):
+            await stream.send_all(_masked(payload))
+        await trio.sleep(CLOSE_S + 1)
+        received = b"".join([chunk async for chunk in stream])
+    assert received.endswith(b"xxxx")
 
 
 async def test_the_end_is_written_down_with_its_author() -> None:

@@ -196,3 +196,36 @@ async def test_transparent_updates_name_the_last_message_they_contain() -> None:
             update = (await client.receive())["sessionResumptionUpdate"]
             indices.append(update["lastConsumedClientMessageIndex"])
     assert indices == ["1", "2"]
+
+
+async def test_the_end_of_the_old_socket_may_be_noticed_a_moment_later() -> None:
+    async with serve_in_memory() as server, open_client(server) as old:
+        await old.setup(MODEL, sessionResumption={})
+        await old.say("hi")
+        await old.turn()
+        handle = (await old.receive())["sessionResumptionUpdate"]["newHandle"]
+        async with open_client(server) as new:
+            await new.send({"setup": {"model": MODEL, "sessionResumption": {"handle": handle}}})
+            await trio.testing.wait_all_tasks_blocked()
+            await trio.aclose_forcefully(old.stream)
+            assert await new.receive() == {"setupComplete": {}}
+
+
+async def test_a_handle_stands_for_the_moment_it_was_given_at() -> None:
+    histories = []
+
+    async def model(turn: Turn) -> None:
+        histories.append(len(turn.history))
+        await turn.say("yes")
+
+    async with serve_in_memory(model) as server:
+        async with open_client(server) as client:
+            await client.setup(MODEL, sessionResumption={})
+            handles = []
+            for text in ("one", "two"):
+                await client.say(text)
+                await client.turn()
+                handles.append((await client.receive())["sessionResumptionUpdate"]["newHandle"])
+            await client.socket.aclose()
+        await talked(server, "three", handles[0])
+    assert histories == [0, 2, 2]

@@ -168,6 +168,14 @@ def _masked(payload: bytes) -> bytes:
 
 
 @pytest.mark.socket
+async def test_a_port_that_is_taken_is_an_os_error() -> None:
+    async with serve() as server:
+        with pytest.raises(OSError, match="in use"):
+            async with serve(port=int(server.url.rpartition(":")[2])):
+                pass
+
+
+@pytest.mark.socket
 async def test_over_tls_the_endpoints_trust_the_authority_that_was_given() -> None:
     authority = trustme.CA()
     server_context, client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
@@ -186,12 +194,14 @@ async def test_over_tls_a_client_that_does_not_speak_it_harms_nobody() -> None:
     authority = trustme.CA()
     server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(server_context)
-    async with serve(ssl_context=server_context) as server:
-        async with await trio.open_tcp_stream("127.0.0.1", int(server.url.rpartition(":")[2])) as stream:
-            await stream.send_all(b"GET / HTTP/1.1\r\n\r\n")
-            with contextlib.suppress(trio.BrokenResourceError):
-                while await stream.receive_some():
-                    pass
+    async with (
+        serve(ssl_context=server_context) as server,
+        await trio.open_tcp_stream("127.0.0.1", int(server.url.rpartition(":")[2])) as stream,
+    ):
+        await stream.send_all(b"GET / HTTP/1.1\r\n\r\n")
+        with contextlib.suppress(trio.BrokenResourceError):
+            while await stream.receive_some():
+                pass
     assert [connection.closed_by for connection in server.connections] == ["network"]
 
 
