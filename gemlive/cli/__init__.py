@@ -11,6 +11,7 @@ The one room that reads the environment, the command line and the terminal. A co
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -23,6 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         from gemlive.cli._app import start
+
+        code = start(sys.argv[1:] if argv is None else list(argv))
     except ModuleNotFoundError as error:
         if error.name != "cyclopts":
             raise
@@ -31,7 +34,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    return start(sys.argv[1:] if argv is None else list(argv))
+    except KeyboardInterrupt:  # while it starts, or a second one on the way out
+        code = 130
+    if argv is None and code == 130:
+        # A further one would strike in the interpreter's own end, which has nowhere to report it to.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return code
 
 
 __all__ = ["main"]

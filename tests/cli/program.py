@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,10 +56,20 @@ def started(*argv: str, **environ: str) -> Iterator[subprocess.Popen[str]]:
         encoding="utf-8",
         env=bare_environment(**environ),
     )
+    with bounded(process):
+        yield process
+
+
+@contextmanager
+def bounded(process: subprocess.Popen[Any]) -> Iterator[None]:
+    """Kills the process when the block ends, or when it takes too long: whoever reads from it then reads its end."""
+    watchdog = threading.Timer(2 * PATIENCE_S, process.kill)
+    watchdog.start()
     with process:
         try:
-            yield process
+            yield
         finally:
+            watchdog.cancel()
             process.kill()
 
 

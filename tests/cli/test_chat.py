@@ -110,7 +110,10 @@ class Typist:
 
     def waits_for(self, text: str, *, after: int = 0) -> None:
         while text not in self.seen[after:]:
-            self.seen += os.read(self._master, 65536).decode()
+            try:
+                self.seen += os.read(self._master, 65536).decode()
+            except OSError:
+                pytest.fail(f"the program ended without saying {text!r}; it said {self.seen!r}")
 
     def leaves(self) -> int:
         return self.process.wait(program.PATIENCE_S)
@@ -123,14 +126,10 @@ def typist(*argv: str) -> Iterator[Typist]:
         program.command(argv), stdin=slave, stdout=slave, stderr=slave, env=program.bare_environment(NO_COLOR="1")
     )
     os.close(slave)
-    signal.alarm(program.PATIENCE_S)  # a read from the terminal would wait for ever
     try:
-        with process:
+        with program.bounded(process):
             yield Typist(master, process)
-            process.kill()
     finally:
-        signal.alarm(0)
-        process.kill()
         os.close(master)
 
 
