@@ -371,7 +371,6 @@ class Dialogue:
         if update.tools is not None:
             setup = attrs.evolve(setup, tools=update.tools.tools)
         self.conversation.setup = setup
-        self.dialect = attrs.evolve(self.dialect, setup=setup)
 
     # --- deciding about turns ---
 

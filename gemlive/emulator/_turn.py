@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from gemlive.emulator._dialogue import Dialogue
 
 
-class ResultFuture:
+class OpenCall:
     """A function call that the model made and that a turn may wait for."""
 
     def __init__(self, name: str) -> None:
@@ -63,12 +63,14 @@ class Turn:
         text: what was written and, as ``[speech, 2.1 s]``, that something was spoken: everything since the last answer,
             in order, separated by spaces.
         audio: what was spoken, s16le mono 16 kHz; empty for nothing.
+        audio_s: seconds of it, without the little that is kept from before its beginning.
         video: the video frames.
         results: answers to calls of earlier turns that nobody was waiting for.
         history: what was said before this turn, both sides, as far as it is remembered.
         setup: the setup that is in force.
         interrupted: whether the user has cut this response short.
         usage: the token counts to send with ``turnComplete``; None to count them.
+        scope: what the server cancels when the user interrupts.
     """
 
     def __init__(self, dialogue: Dialogue, heard: Heard, *, number: int) -> None:
@@ -92,7 +94,7 @@ class Turn:
         self._prompt = dialogue.prompt(heard)
         self._started_at = trio.current_time()
         self._grounding: GroundingMetadata | None = None
-        self._calls: dict[str, ResultFuture] = {}
+        self._calls: dict[str, OpenCall] = {}
         self._said = SaidTurn(connection=self.connection)
         self._begin_response()
 
@@ -182,7 +184,7 @@ class Turn:
         """
         await self._open()
         made = [FunctionCall(id=self._dialogue.new_call_id(), name=name, args=args) for name, args in calls]
-        self._calls |= {str(call.id): ResultFuture(str(call.name)) for call in made}
+        self._calls |= {str(call.id): OpenCall(str(call.name)) for call in made}
         await self._send_all(self._dialect.tool_call(made))
         self._tally.response_text += sum(text_tokens(f"{call.name}{dict(call.args)}") for call in made)
         self._said = attrs.evolve(self._said, calls=(*self._said.calls, *made))
