@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gemlive import audio, emulator
 from gemlive.audio import Wav
-from gemlive.cli._defaults import MODEL, TIMEOUT_S
+from gemlive.cli._defaults import HOST, MODEL, PORT, TIMEOUT_S
 from gemlive.cli._endpoint import place
 from gemlive.cli._exit import Failure
 from gemlive.cli._hearing import Hearing
@@ -48,7 +48,8 @@ async def demo(output: Output, *, out: Path | None, pace: bool) -> None:
         interruptions=hearing.interruptions,
         reply_s=round(reply_s, 3),
     )
-    output.report("next", Line("try next", "gemlive serve, and elsewhere: gemlive chat --url ws://127.0.0.1:8790"))
+    here, there = "gemlive serve", f"gemlive chat --url ws://{HOST}:{PORT}"
+    output.report("next", Line("try next", f"{here}, and elsewhere: {there}"), commands=[here, there])
 
 
 def sentences(speech: Wav) -> list[Wav]:
