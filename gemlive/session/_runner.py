@@ -277,7 +277,7 @@ class Runner:
                     step.lost.sent = self.outbox.recent()
                     is_first_failure = is_first and isinstance(outcome, ConnectError) and not self._policy.first_dial
                     self.failure = outcome if is_first_failure and isinstance(outcome, ConnectError) else step.lost
-                    _logger.warning("session lost: %s", self.failure)
+                    _logger.info("session lost: %s", self.failure)  # raised too; not a warning besides
                 return step
             _logger.info(
                 "connection %d ended (%s); try %d in %.2f s", self._number, step.reason, step.attempt, step.delay_s
