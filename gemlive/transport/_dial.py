@@ -20,7 +20,7 @@ from gemlive.transport._endpoints import Route
 from gemlive.transport._policy import is_loopback_address
 from gemlive.transport._proxy import open_tunnel
 from gemlive.transport._race import interleave, race
-from gemlive.transport._seclusion import broken
+from gemlive.transport._seclusion import broken, run_secluded
 from gemlive.transport._timeouts import Timeouts
 from gemlive.transport._tls import encrypt
 
@@ -176,7 +176,7 @@ async def _tunnel(stream: trio.abc.Stream, route: Route, timeouts: Timeouts) -> 
     assert proxy is not None
 
     async def do() -> ConnectError | None:
-        return await open_tunnel(stream, proxy, base.host, base.port)
+        return await run_secluded(lambda: open_tunnel(stream, proxy, base.host, base.port))
 
     await within("proxy", timeouts.proxy_s, f"the tunnel through the proxy {proxy.host}:{proxy.port}", do)
 

@@ -34,9 +34,6 @@ async def wait_for_silence(peer: Watched, ping: Callable[[], None], *, ping_inte
     """
     while True:
         await trio.sleep_until(peer.last_inbound + ping_interval_s)
-        if not peer.is_reading:
-            await trio.sleep(ping_interval_s)
-            continue
         if trio.current_time() < peer.last_inbound + ping_interval_s:
             continue
         peer.heard = trio.Event()
@@ -45,5 +42,5 @@ async def wait_for_silence(peer: Watched, ping: Callable[[], None], *, ping_inte
             await peer.heard.wait()
         # After a program has blocked the event loop, deadline and bytes are found at the same moment: bytes first.
         await trio.lowlevel.checkpoint()
-        if not peer.heard.is_set() and peer.is_reading:
+        if not peer.heard.is_set() and peer.is_reading:  # else it is we who did not listen
             return trio.current_time() - peer.last_inbound

@@ -32,14 +32,16 @@ from gemlive.transport._wire import NO_CLOSE_FRAME, Wire
 logger = logging.getLogger("gemlive.transport")
 
 MAX_MESSAGE_BYTES = 16 * 2**20
-"""The largest message by default: a second of the highest video the API sends is far below; 1 MiB, the default of
-trio-websocket and of google-genai, is not enough for every image."""
+"""The largest message by default. One that is larger ends the connection, so this is far above what was ever seen; the
+1 MiB of trio-websocket and of google-genai's WebSocket library did end connections (docs/protocol.md)."""
 
 _LARGEST_MESSAGE_BYTES = 64 * 2**20
-_READ_BYTES = 64 * 1024  # twice as fast on receive as trio-websocket's 4 KiB (docs/protocol.md, "Frames")
+_READ_BYTES = 64 * 1024  # measured twice as fast on receive as trio-websocket's 4 KiB
 # Messages that fit into one read never wait for their consumer, so that a batch is what came; memory is bounded by
 # bytes (Wire.max_unread_bytes) and not by this.
 _QUEUE_MESSAGES = 2**16
+# A small limit for messages is no reason to hold up pings and small talk.
+_LEAST_UNREAD_BYTES = 2**20
 # How long an ended connection is given to write its last frame, or to tell why it broke.
 _LAST_WORDS_S = 1.0
 _SENDABLE_CODES = frozenset({*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)})
@@ -104,8 +106,9 @@ class _WebSocketTransport(Transport):
         self._timeouts = timeouts
         self._max_message_bytes = max_message_bytes
         self._outgoing = Outgoing()
-        # Twice the limit: one message that is being put together, and as much again that nobody has taken.
-        self._wire = Wire(stream, self._outgoing, max_unread_bytes=2 * max_message_bytes, on_end=self._settle)
+        # One message that is being put together, and as much again that nobody has taken.
+        max_unread_bytes = max(2 * max_message_bytes, _LEAST_UNREAD_BYTES)
+        self._wire = Wire(stream, self._outgoing, max_unread_bytes=max_unread_bytes, on_end=self._settle)
         self._scope = trio.CancelScope(shield=True)
         self._shaken = trio.Event()
         self._websocket: trio_websocket.WebSocketConnection | None = None
@@ -141,12 +144,13 @@ class _WebSocketTransport(Transport):
             raise trio.BusyResourceError("another task is receiving from this transport")
         assert self._websocket is not None
         self._is_receiving = True
-        self._wire.resume()
+        self._wire.want()
         try:
             with suppress(trio_websocket.ConnectionClosed):
                 return [await self._websocket.get_message(), *self._taken()]
         finally:
             self._is_receiving = False
+            self._wire.took()
         raise await self._ending()
 
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
@@ -160,7 +164,7 @@ class _WebSocketTransport(Transport):
         reason = cut_reason(reason)
         timeout_s = self._timeouts.close_s if self.close_info is None else min(self._timeouts.close_s, _LAST_WORDS_S)
         self._settle(CloseInfo(code, reason, "local"))
-        self._wire.resume()
+        self._wire.want()  # what still comes is read and thrown away until the peer's Close
         try:
             with trio.move_on_after(timeout_s):
                 await self._say_goodbye(code, reason)

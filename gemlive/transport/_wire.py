@@ -5,7 +5,8 @@
 
 What it sends never waits (see ``_outgoing``); its first bytes, the upgrade request, are not sent at all but kept for
 ``_upgrade``. What it receives begins with the answer that ``_upgrade`` accepted. Every inbound byte is noted as a sign
-of life. When messages pile up unread, reading pauses, so that the peer feels it and our memory does not.
+of life. When messages pile up unread, reading pauses, so that the peer feels it and our memory does not; when somebody
+waits and as many bytes bring no message, the peer is sending something else than messages and is left.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Wire(trio.abc.Stream):
         Args:
             stream: the connection; it is read from here, and neither written nor closed.
             outgoing: where frames to write go.
-            max_unread_bytes: how many bytes may come while nobody calls :meth:`resume`.
+            max_unread_bytes: how many bytes may come between two calls of :meth:`want`.
             on_end: told when the stream ended or broke, or a Close frame was handed over (then with the code 1006 as
                 the fallback for what trio-websocket knows).
         """
@@ -58,6 +59,7 @@ class Wire(trio.abc.Stream):
         self._resumed = trio.Event()
         self._received: deque[bytes] = deque()
         self._unread_bytes = 0
+        self._is_wanted = False
         self._read_scope: trio.CancelScope | None = None
         self._is_aborted = False
         self.last_inbound = trio.current_time()
@@ -76,11 +78,15 @@ class Wire(trio.abc.Stream):
         self.last_inbound = trio.current_time()
         self._opened.set()
 
-    def resume(self) -> None:
-        """Says that everything received so far is being taken, so that reading may go on."""
+    def want(self) -> None:
+        """Says that everything received so far is being taken and that more is waited for."""
         self._unread_bytes = 0
-        if not self._resumed.is_set():
-            self._resumed.set()
+        self._is_wanted = True
+        self._resumed.set()
+
+    def took(self) -> None:
+        """Says that nobody waits any more."""
+        self._is_wanted = False
 
     def abort(self) -> None:
         """Ends both directions as if the network had broken, whatever it is doing; may be called again."""
@@ -118,8 +124,7 @@ class Wire(trio.abc.Stream):
         if self._received:
             return self._received.popleft()
         while self._unread_bytes >= self._max_unread_bytes and not self._is_aborted:
-            self._resumed = trio.Event()
-            await self._resumed.wait()
+            await self._pause()
         data = b"" if self._is_aborted else await self._read(max_bytes)
         if self._is_aborted:
             raise trio.BrokenResourceError("the connection was given up")
@@ -128,6 +133,15 @@ class Wire(trio.abc.Stream):
     async def aclose(self) -> None:
         """Does nothing: the transport closes the stream, when the last frame has left."""
         await trio.lowlevel.checkpoint()
+
+    async def _pause(self) -> None:
+        if self._is_wanted:
+            how = f"the server sent {self._unread_bytes} bytes without completing a message"
+            self._on_end(CloseInfo(NO_CLOSE_FRAME, how, "local"))
+            self.abort()
+            return
+        self._resumed = trio.Event()
+        await self._resumed.wait()
 
     async def _read(self, max_bytes: int | None) -> bytes | bytearray:
         data: bytes | bytearray = b""

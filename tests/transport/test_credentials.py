@@ -172,6 +172,7 @@ async def test_a_cancelled_dial_does_not_start_a_second_refresh_beside_the_first
             nursery.start_soon(credentials.grant)
             await trio.testing.wait_all_tasks_blocked()
             scope.cancel()
+    assert fake.token is None, "the dial is left before the thread has ended"
     assert fake.pause is not None
     fake.pause.set()
     assert bearer(await credentials.grant()) == "token-1"

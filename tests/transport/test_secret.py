@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
 import logging
@@ -36,6 +37,9 @@ from tests.transport.peers import (
     silent,
     websocket,
 )
+
+BASIC = base64.b64encode(f"{CANARY}:".encode()).decode().rstrip("=")[:-1]
+"""The canary as a user name in a Basic authorization."""
 
 # The secret itself
 
@@ -160,6 +164,7 @@ def hidden(*kinds: type[BaseException]) -> Iterator[None]:
     except kinds as error:
         text = shown_by(error)
         assert CANARY not in text, text
+        assert BASIC not in text, text
         assert "Traceback" in text
     else:
         pytest.fail("nothing was raised")
@@ -486,6 +491,16 @@ async def test_no_failure_at_a_proxy_shows_its_password(autojump_clock: MockCloc
     assert CANARY not in repr(endpoint) + repr(endpoint.proxy)
     with hidden(Exception):
         async with open_transport(endpoint, timeouts=Timeouts(proxy_s=1)):
+            pass
+
+
+async def test_no_cancellation_at_a_proxy_shows_its_password(autojump_clock: MockClock) -> None:
+    network = ProxyNetwork(answers=False)
+    trio.socket.set_custom_socket_factory(network)
+    trio.socket.set_custom_hostname_resolver(network)
+    endpoint = GoogleAI(CANARY, proxy=f"http://{CANARY}@proxy.example")
+    with trio.move_on_after(1), hidden(trio.Cancelled):
+        async with open_transport(endpoint):
             pass
 
 

@@ -271,7 +271,7 @@ async def test_an_unusual_but_proper_acceptance_is_accepted(autojump_clock: Mock
     """Headers that trio-websocket's own reader stumbles over are no reason to fail."""
 
     async def handler(stream: trio.abc.Stream) -> None:
-        answer = accepting(await read_request(stream), "X-Odd: \x01", "X-Long: " + "x" * 30_000)
+        answer = accepting(await read_request(stream), "X Odd: a\0b", "X-Long: " + "x" * 30_000)
         await stream.send_all(
             b"HTTP/1.1 103 Early Hints\r\n\r\n" + answer.replace(b": Upgrade\r\n", b": keep-alive, UPGRADE\r\n")
         )

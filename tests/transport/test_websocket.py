@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 import attrs
 import pytest
@@ -13,7 +14,7 @@ import trio.testing
 import trio_websocket
 from trio.testing import MockClock
 
-from gemlive.errors import ConfigError, ConnectionLost
+from gemlive.errors import ConfigError, ConnectError, ConnectionLost
 from gemlive.transport import CloseInfo, GoogleAI, Timeouts, Transport, open_transport
 from tests.transport.conformance import Peer, check_transport
 from tests.transport.peers import (
@@ -26,13 +27,16 @@ from tests.transport.peers import (
     Breakable,
     Frames,
     Pair,
+    accepting,
     bounded_pair,
     close,
     deaf,
     echo,
     frame,
     raw,
+    read_request,
     serving,
+    silent,
     websocket,
 )
 
@@ -219,8 +223,6 @@ async def test_a_limit_out_of_range_is_refused_before_any_network(size: int) -> 
 
 
 async def test_frames_that_come_with_the_accepted_upgrade_are_not_lost(autojump_clock: MockClock) -> None:
-    from tests.transport.peers import accepting, read_request
-
     async def handler(stream: trio.abc.Stream) -> None:
         await stream.send_all(accepting(await read_request(stream)) + frame(TEXT, b"at once"))
         await trio.sleep_forever()
@@ -294,13 +296,11 @@ async def test_a_ping_during_a_blocked_send_does_not_stop_both(autojump_clock: M
 
 async def test_a_peer_that_pings_and_does_not_read_is_left(autojump_clock: MockClock) -> None:
     async def talk(stream: trio.abc.Stream) -> None:
-        try:
+        with suppress(trio.BrokenResourceError):
             while True:
                 await stream.send_all(frame(PING, b"x" * 125) * 100)
-        except trio.BrokenResourceError:
-            pass
 
-    async with talking_to(talk, pair=lambda: bounded_pair(65536)) as transport:
+    async with talking_to(talk, pair=partial(bounded_pair, 65536)) as transport:
         _, lost = await everything_from(transport)
     assert (lost.code, lost.origin) == (1006, "local")
     assert lost.reason == "the server sent pings and did not read the pongs"
@@ -308,10 +308,10 @@ async def test_a_peer_that_pings_and_does_not_read_is_left(autojump_clock: MockC
 
 async def test_a_burst_of_pings_from_a_peer_that_reads_is_answered(autojump_clock: MockClock) -> None:
     async def talk(stream: trio.abc.Stream) -> None:
-        await stream.send_all(frame(PING) * 32_768)
+        await stream.send_all(frame(PING, b"x" * 125) * 10_000)
         frames = Frames(stream)
-        for _ in range(32_768):
-            assert await frames.next() == (PONG, b"")
+        for _ in range(10_000):
+            assert await frames.next() == (PONG, b"x" * 125)
         await stream.send_all(frame(TEXT, b"all answered"))
         await trio.sleep_forever()
 
@@ -327,21 +327,39 @@ async def test_messages_that_nobody_takes_are_held_up_to_a_bound_and_the_connect
     async def talk(stream: trio.abc.Stream) -> None:
         nonlocal sent
         while sent < 100:
-            await stream.send_all(frame(BINARY, bytes([sent]) * 10_000))
+            await stream.send_all(frame(BINARY, bytes([sent]) * 100_000))
             sent += 1
         await trio.sleep_forever()
 
-    timeouts = Timeouts(ping_interval_s=20, pong_s=45)
-    async with talking_to(
-        talk, pair=lambda: bounded_pair(65536), timeouts=timeouts, max_message_bytes=20_000
-    ) as transport:
+    pair = partial(bounded_pair, 65536)
+    async with talking_to(talk, pair=pair, timeouts=Timeouts(), max_message_bytes=1_000_000) as transport:
         await trio.sleep(1000)
-        assert sent < 25
+        assert 18 < sent < 25, "two megabytes and what is under way"
         assert transport.close_info is None
         messages: list[str | bytes] = []
         while len(messages) < 100:
             messages.extend(await transport.receive())
-        assert messages == [bytes([number]) * 10_000 for number in range(100)]
+        assert messages == [bytes([number]) * 100_000 for number in range(100)]
+
+
+async def test_a_small_limit_for_messages_does_not_hold_up_pings(autojump_clock: MockClock) -> None:
+    chatter = frame(PING, b"x" * 100) * 50
+    async with talking_to(sending(chatter, chatter, frame(TEXT, b"at last")), max_message_bytes=100) as transport:
+        assert list(await transport.receive()) == ["at last"]
+
+
+async def test_a_peer_that_sends_bytes_without_end_and_no_message_is_left(autojump_clock: MockClock) -> None:
+    async def talk(stream: trio.abc.Stream) -> None:
+        with suppress(trio.BrokenResourceError):
+            await stream.send_all(frame(TEXT, b"begin", fin=False))
+            while True:
+                await stream.send_all(frame(0, b"", fin=False) * 10_000)
+
+    pair = partial(bounded_pair, 65536)
+    async with talking_to(talk, pair=pair, max_message_bytes=1000) as transport:
+        _, lost = await everything_from(transport)
+    assert (lost.code, lost.origin) == (1006, "local")
+    assert lost.reason.endswith("bytes without completing a message")
 
 
 # Liveness
@@ -421,6 +439,19 @@ async def test_infinity_switches_the_liveness_check_off(autojump_clock: MockCloc
         with trio.move_on_after(100_000) as scope:
             await transport.receive()
         assert scope.cancelled_caught
+
+
+async def test_the_accepted_upgrade_is_the_first_sign_of_life(autojump_clock: MockClock) -> None:
+    async def handler(stream: trio.abc.Stream) -> None:
+        request = await read_request(stream)
+        await trio.sleep(7)
+        await stream.send_all(accepting(request))
+        await trio.sleep_forever()
+
+    async with serving(handler) as endpoint, open_transport(endpoint, timeouts=Timeouts()) as transport:
+        assert transport.last_inbound == trio.current_time() == 7
+        await everything_from(transport)
+        assert trio.current_time() == 7 + 65
 
 
 # Leaving
@@ -637,6 +668,24 @@ async def test_a_send_cancelled_at_any_step_is_sent_whole_or_not_at_all(
     assert outcomes == {(True, 1), (True, 3), (False, 3)}
 
 
+async def test_a_send_waits_outside_while_a_batch_is_unwritten(autojump_clock: MockClock) -> None:
+    arrived: list[bytes] = []
+
+    async def talk(stream: trio.abc.Stream) -> None:
+        await trio.sleep(10)
+        frames = Frames(stream)
+        while len(arrived) < 2:
+            arrived.append((await frames.next())[1])
+
+    async with talking_to(talk, pair=partial(bounded_pair, 100)) as transport:
+        for text in ("first", "second"):
+            with trio.move_on_after(1) as scope:
+                await transport.send([text * 100])
+            assert scope.cancelled_caught
+        await transport.send(["third"])
+    assert arrived == [b"first" * 100, b"third"]
+
+
 async def test_batches_of_several_tasks_leave_whole_and_in_order(autojump_clock: MockClock) -> None:
     arrived: list[bytes] = []
 
@@ -691,6 +740,21 @@ async def test_without_that_name_messages_come_one_by_one(
         await trio.testing.wait_all_tasks_blocked()
         assert list(await transport.receive()) == ["one"]
         assert list(await transport.receive()) == ["two"]
+
+
+async def test_a_failure_of_trio_websocket_before_the_upgrade_is_a_connect_error(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(self: object) -> None:
+        await trio.lowlevel.checkpoint()
+        raise RuntimeError("a bug of theirs")
+
+    monkeypatch.setattr(trio_websocket.WebSocketConnection, "_reader_task", fail)
+    async with serving(silent) as endpoint:
+        with pytest.raises(ConnectError) as caught:
+            async with open_transport(endpoint):
+                pass
+    assert caught.value.step == "upgrade"
 
 
 async def test_a_failure_inside_trio_websocket_is_a_lost_connection(
