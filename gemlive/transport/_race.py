@@ -39,9 +39,9 @@ async def race(addresses: Sequence[A], connect: Callable[[A], Awaitable[R]]) -> 
             return
         if won:
             await trio.aclose_forcefully(connection)
-            return
-        won.append(connection)
-        nursery.cancel_scope.cancel()
+        else:
+            won.append(connection)
+            nursery.cancel_scope.cancel()
 
     try:
         async with open_plain_nursery() as nursery:

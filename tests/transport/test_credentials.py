@@ -206,6 +206,27 @@ async def test_a_refresh_that_fails_is_told_without_secrets(raised: Exception, w
     assert error.__cause__ is None
 
 
+async def test_a_refresh_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gemlive.transport._credentials.CREDENTIALS_S", 0.01)
+    fake = Fake(pause=threading.Event())
+    error = await GoogleAuth.of(fake).grant()
+    assert isinstance(error, CredentialsError)
+    assert error.retryable
+    assert fake.pause is not None
+    fake.pause.set()
+
+
+@pytest.mark.parametrize("token", ["", "a\nb"])
+async def test_a_token_that_is_none_is_told(token: str) -> None:
+    class Odd(Fake):
+        def refresh(self, request: object) -> None:
+            self.token = token
+
+    error = await GoogleAuth.of(Odd()).grant()
+    assert isinstance(error, CredentialsError)
+    assert "google-auth returned a token that" in str(error)
+
+
 async def test_without_google_auth_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "requests", None)
     error = await GoogleAuth.of(Fake()).grant()

@@ -121,6 +121,7 @@ NOT_VERIFYING.verify_mode = ssl.CERT_NONE
         ({"api_key": "schlüssel"}, "api_key"),
         ({"api_key": b"k"}, "api_key"),
         ({"token": "k"}, "token"),
+        ({"token": "auth_tokens/a b"}, "token"),
         ({"api_key": "k", "token": "auth_tokens/t"}, "token"),
         ({"api_key": "k", "api_version": "beta"}, "api_version"),
         ({"api_key": "k", "api_version": "v1/../x"}, "api_version"),

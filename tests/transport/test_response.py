@@ -85,6 +85,18 @@ async def test_a_peer_that_does_not_answer_properly_is_described(answer: bytes, 
     assert await read(*chunks) == words
 
 
+async def test_a_stream_that_breaks_is_told_with_its_reason() -> None:
+    class Broken(Chunks):
+        async def receive_some(self, max_bytes: int | None = None) -> bytes:
+            await trio.lowlevel.checkpoint()
+            raise trio.BrokenResourceError from ConnectionResetError(104, "Connection reset by peer")
+
+    assert await read_head(Broken([])) == "closed the connection without an answer (Connection reset by peer)"
+    body = bytearray()
+    await read_body(Broken([]), Head(403, (), b"part"), body)
+    assert body == b"part"
+
+
 async def test_garbage_is_told_at_its_first_byte_and_not_at_the_end_of_a_line() -> None:
     assert isinstance(parse_head(b"S"), str)
     assert parse_head(b"HTTP") is None

@@ -199,6 +199,17 @@ async def test_tls_1_1_is_refused_before_the_credential_is_written(authority: tr
     assert "TLSv1.1 at best" in str(error) or "TLS handshake" in str(error)
 
 
+async def test_a_handshake_that_fails_otherwise_is_told_by_openssls_name_for_it(authority: trustme.CA) -> None:
+    async def handler(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        await stream.send_all(bytes.fromhex("15 0301 0002 02 46"))  # a fatal alert: protocol_version
+
+    async with listening(handler) as port:
+        error = await failure(port, trusting(authority))
+    assert isinstance(error, TlsError)
+    assert "ALERT_PROTOCOL_VERSION" in str(error)
+
+
 def test_the_default_settings_verify_and_begin_at_tls_1_2() -> None:
     context = GoogleAI("key")._route.context()
     assert context.verify_mode == ssl.CERT_REQUIRED

@@ -186,6 +186,14 @@ async def test_a_peer_that_breaks_the_protocol_is_left_and_told(
     assert told[0][1][:2] == code.to_bytes(2, "big")
 
 
+async def test_a_sender_is_told_of_a_broken_protocol_as_well(autojump_clock: MockClock) -> None:
+    async with talking_to(sending(frame(0x3))) as transport:
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(ConnectionLost) as caught:
+            await transport.send(["x"])
+    assert (caught.value.code, caught.value.origin) == (1002, "local")
+
+
 async def test_a_frame_that_is_cut_off_is_a_lost_connection(autojump_clock: MockClock) -> None:
     async def talk(stream: trio.abc.Stream) -> None:
         await stream.send_all(frame(TEXT, b"one") + frame(TEXT, b"x" * 100)[:50])
