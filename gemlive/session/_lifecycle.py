@@ -77,6 +77,8 @@ class End:
     lost: SessionLost | None
     code: int | None = None
     reason: str = ""
+    is_orderly: bool = True
+    """Whether the last connection ended with a goodbye."""
 
 
 @attrs.define(eq=False)
@@ -144,6 +146,7 @@ class Lifecycle:
         self._handle = None if handle is None else Handle(handle, now)
         self._handle_failures = 0
         self._turn_ended_at: float | None = None
+        self._is_interrupted = False
         self._connected_at = now
         self._hand_over_at: float | None = None
         self.status = Status.CONNECTING
@@ -152,6 +155,7 @@ class Lifecycle:
         """Whether something was sent that the model has not answered yet."""
         self.is_speaking = False
         """Whether the model has begun a turn that is not complete."""
+        self._questions = 0
         self.calls: dict[str, CallRecord] = {}
         self.resuming_with: Handle | None = None
         """The handle that the connection in progress was set up with."""
@@ -186,10 +190,14 @@ class Lifecycle:
         self._budget.succeeded()
         self._handle_failures = 0
         self._hand_over_at = None
+        self._questions = 0
+        self._is_interrupted = False
 
     def received(self, events: Iterable[Event], now: float) -> None:
         """Takes in the events of one frame."""
         for event in events:
+            if isinstance(event, Interrupted):
+                self._is_interrupted = True
             match event:
                 case ModelAudio() | ModelText() | ModelMedia() | OutputTranscript():
                     self.is_speaking = True
@@ -198,6 +206,7 @@ class Lifecycle:
                 case GenerationComplete() if self._family.speech_to_text_only:
                     # Transcription has no turns to complete (docs/protocol.md 5).
                     self.is_speaking = self.is_asked = False
+                    self._questions = 0
                 case ToolCall(calls=calls):
                     self.is_speaking = True
                     for call in calls:
@@ -212,6 +221,9 @@ class Lifecycle:
                             self.calls[call_id].is_open = False
                 case TurnComplete():
                     self.is_speaking = self.is_asked = False
+                    # What was not interrupted answers everything that was asked before it ended.
+                    self._questions = max(0, self._questions - 1) if self._is_interrupted else 0
+                    self._is_interrupted = False
                     self._turn_ended_at = now
                 case ResumptionUpdate(handle=handle, resumable=resumable, last_consumed_index=covers):
                     # Not resumable, or an empty handle: the last good one is kept (docs/protocol.md 4.6).
@@ -229,6 +241,32 @@ class Lifecycle:
     def asked(self) -> None:
         """Something was accepted that the model will answer."""
         self.is_asked = True
+
+    def question_left(self) -> tuple[int, int]:
+        """A question goes out on the connection in use; returns which turn answers it, by order, which is all there is.
+
+        A turn that the model has begun is not the one. Older questions that it has not begun to answer are answered
+        together with this one, or this one interrupts their turns; which of the two, the server does not tell
+        beforehand (docs/protocol.md 5, 13).
+
+        Returns:
+            The number of the turn; and how many turns more it may be later, one for each turn from there on that ends
+            interrupted.
+        """
+        turn = self.stamp.turn + int(self.is_speaking)
+        interruptible = max(0, self._questions - int(self.is_speaking))
+        self._questions += 1
+        return turn, interruptible
+
+    @property
+    def awaits_sign(self) -> bool:
+        """Whether the model was asked something and has not begun to answer."""
+        return self.is_asked and not self.is_speaking
+
+    def answer_left(self) -> None:
+        """A tool's answer goes out: where the turn of its call has ended, the model goes on in a turn of its own."""
+        if not self.is_speaking:
+            self.question_left()
 
     # --- hand-over -------------------------------------------------------------------------------------------------
 

@@ -66,6 +66,7 @@ class Entry:
         media_bytes: size of media before encoding, 0 for everything else.
         mark: which mark this is, None for everything else.
         calls: when the calls that a tool response answers were asked, in the same clock, and their ids and names.
+        asks: whether the model is expected to answer it.
         is_history: whether it opened the session as history. It is never sent again as it was, for it may be what
             the server closed on.
         index: which message after the setup it was on its connection, counted from 1; 0 before it was taken.
@@ -82,6 +83,7 @@ class Entry:
     media_bytes: int = 0
     mark: Literal["activity_start", "activity_end", "audio_stream_end"] | None = None
     calls: tuple[tuple[str | None, str | None, float | None], ...] = ()
+    asks: bool = False
     is_history: bool = False
     index: int = 0
     written_at: float | None = None
@@ -438,6 +440,7 @@ class Outbox:
             return [self._count_lost(entry, "a newer video frame came before it was sent again")]
         entry.receipt._settle("unsent", final=False)
         entry.written_at, entry.answered, entry.index = None, False, 0
+        entry.receipt._answer_turn = None
         self._queue.appendleft(entry)
         if entry.kind == "audio":
             self._audio.appendleft(entry)

@@ -23,7 +23,7 @@ class Receipt:
         reason: why it was dropped; empty in every other state.
     """
 
-    __slots__ = ("_final", "_final_event", "_left", "reason", "state")
+    __slots__ = ("_answer_turn", "_connection", "_final", "_final_event", "_left", "_shifts", "reason", "state")
 
     def __init__(self) -> None:
         self.state: State = "unsent"
@@ -31,6 +31,11 @@ class Receipt:
         self._final = False
         # A receipt belongs to each 20 ms of audio and hardly any is waited for: events are made when someone asks.
         self._left: trio.Event | None = None
+        # Of a message that asks for an answer: the connection on which it left, the turn that answers it there,
+        # and how many turns later that may be if turns from there on are interrupted.
+        self._connection = 0
+        self._answer_turn: int | None = None
+        self._shifts = 0
         self._final_event: trio.Event | None = None
 
     def __repr__(self) -> str:

@@ -77,6 +77,10 @@ from gemlive.types import InputTranscript as _InputTranscript
 
 _logger = logging.getLogger("gemlive.session")
 
+_SIGN_S = 2.0
+"""How long a question waits for the first sign of the answer to the one before: models begin within 0.3 to 3 s, and a
+person who asks again within that time does not notice the rest of it."""
+
 _DROP_REPORT_EVERY_S = 0.5
 """Dropped media is told in sums over this time: a report for each chunk of 20 ms would itself be a flood."""
 
@@ -137,6 +141,7 @@ class Runner:
         self._dialling: trio.CancelScope | None = None
         self._conversing: trio.CancelScope | None = None
         self._started: trio.TaskStatus[None] | None = None
+        self._unasked: list[Callable[[Receipt], None]] = []
         self._drops: list[Dropped] = []
         self._drops_told_at = -math.inf
         self._outage_audio_ms = 0.0
@@ -171,10 +176,39 @@ class Runner:
             raise
         entry.holds_slot = True
         entry.accepted_at = trio.current_time()
+        entry.asks = asks
         self._accept(entry)
         if asks:
             self.lifecycle.asked()
+        if asks and entry.kind != "tool":
+            for bind in self._unasked:
+                bind(entry.receipt)
+            self._unasked.clear()
         return entry.receipt
+
+    async def await_sign(self) -> None:
+        """Waits, but not for long, until the model has begun to answer what it was asked.
+
+        A question that comes before that is answered together with the one before, or alone; afterwards it is clear.
+        """
+        signs = self.events.subscribe(max_events=1)
+        try:
+            with trio.move_on_after(_SIGN_S):
+                while self.lifecycle.awaits_sign and not self._closing.is_set():
+                    await signs.receive()
+        except trio.EndOfChannel:
+            pass  # the session is over; whoever sends is told
+        finally:
+            signs.close()
+
+    def on_question(self, bind: Callable[[Receipt], None]) -> None:
+        """Tells ``bind``, once, the receipt of the next message that asks for an answer."""
+        self._unasked.append(bind)
+
+    def off_question(self, bind: Callable[[Receipt], None]) -> None:
+        """Tells it no more."""
+        if bind in self._unasked:
+            self._unasked.remove(bind)
 
     async def send_media(self, entry: Entry) -> Receipt:
         """Accepts media without ever waiting for the network."""
@@ -258,7 +292,7 @@ class Runner:
             outcome = await self._connection()
             now = trio.current_time()
             if self._closing.is_set():
-                return End(None, 1000, "the session was left")
+                return End(None, 1000, "the session was left", is_orderly=isinstance(outcome, _Left))
             step: Retry | End
             if isinstance(outcome, ConnectError):
                 step = self.lifecycle.failed(outcome, now, is_first=is_first)
@@ -300,8 +334,10 @@ class Runner:
 
     def _finish(self, end: End) -> None:
         self._flush_drops()
+        # What was written to a connection that did not end in good order may not have arrived.
+        is_normal = end.lost is None and end.is_orderly and self.lifecycle.status is Status.CONNECTED
         self.lifecycle.closed()
-        self.outbox.finish(is_normal=end.lost is None, reason=end.reason or "the session is over")
+        self.outbox.finish(is_normal=is_normal, reason=end.reason or "the session is over")
         lost = self.failure is not None
         self.publish([SessionClosed(end.code, end.reason, lost=lost, at=self.lifecycle.stamp)])
         self.events.close()
@@ -497,6 +533,12 @@ class Runner:
     # --- counting ----------------------------------------------------------------------------------------------------
 
     def _taken(self, batch: Batch) -> None:
+        for entry in batch.entries:
+            if entry.asks and entry.kind == "tool":
+                self.lifecycle.answer_left()
+            elif entry.asks:
+                entry.receipt._connection = self._number
+                entry.receipt._answer_turn, entry.receipt._shifts = self.lifecycle.question_left()
         self._note_dropped(batch.dropped)
         self._release(batch.freed)
 

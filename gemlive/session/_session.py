@@ -148,7 +148,8 @@ class Session:
         """Sends a text and returns the model's whole response to it, bound by order.
 
         The first response that begins after the text; if the model is in the middle of another one, that one is let
-        pass. Questions of several tasks are asked one after the other. There is no timer: use ``trio.fail_after``.
+        pass, and if it was asked something and has not begun to answer, the text waits for that sign, two seconds at
+        most. Questions of several tasks are asked one after the other. There is no timer: use ``trio.fail_after``.
         Cancelled: the text may have been sent, and the response goes to the other consumers only.
 
         Raises:
@@ -156,9 +157,11 @@ class Session:
             SessionLost: the session was lost before the response was complete.
             trio.ClosedResourceError: the session is closed.
         """
-        async with self._asking, Turn(self._runner) as turn:
-            turn._receipt = await self.send_text(text)
-            await turn.wait()
+        async with self._asking:
+            if text:
+                await self._runner.await_sign()
+            async with Turn(self._runner, question=lambda: self.send_text(text)) as turn:
+                await turn.wait()
         return turn
 
     def turn(self) -> Turn:

@@ -7,6 +7,7 @@ question before. There is no timer here; a caller who does not want to wait fore
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -96,6 +97,12 @@ class Reply:
         """Milliseconds that ``audio`` takes to play."""
         return sum(map(len, self._audio)) * 500 / self._rate_hz
 
+    def _forget(self) -> None:
+        """Begins anew: what was gathered was not this reply."""
+        for gathered in (self._text, self._transcript, self._user_transcript, self._audio, self.calls):
+            gathered.clear()
+        self._is_empty = True
+
     def _add(self, event: Event) -> None:
         match event:
             case ModelText(text=text):
@@ -133,36 +140,52 @@ class Turn(Reply):
     One task at a time may iterate.
     """
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: Runner, *, question: Callable[[], Awaitable[Receipt]] | None = None) -> None:
         super().__init__()
         self._runner = runner
+        self._question = question
         self._cursor: Cursor[Event] | None = None
         self._first_turn = 0
         self._receipt: Receipt | None = None
         self._spoke_after_call = True
         self._was_interrupted = False
+        self._shifted = 0
 
     async def __aenter__(self) -> Self:
         """Begins to listen; what is sent from now on is what the turn answers."""
         await trio.lowlevel.checkpoint()
         self._open()
+        if self._question is not None:
+            try:
+                self._receipt = await self._question()
+            except BaseException:
+                self._close()
+                raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Stops listening, without waiting for the end of the response. Never raises."""
-        if self._cursor is not None:
-            self._cursor.close()
+        self._close()
         if self.state is None:
             self.state = "lost"
+
+    def _close(self) -> None:
+        if self._cursor is not None:
+            self._cursor.close()
+        self._runner.off_question(self._bind)
 
     def _open(self) -> None:
         lifecycle = self._runner.lifecycle
         self._cursor = self._runner.events.subscribe()
-        # A turn that is under way, or owed, ends with a TurnComplete of its own before ours begins.
-        owed = lifecycle.is_asked or lifecycle.is_speaking
-        self._first_turn = lifecycle.stamp.turn + (1 if owed else 0)
+        if self._question is None:
+            self._runner.on_question(self._bind)
+        # Until something is asked: the user may simply speak, and then the next response to begin is the one.
+        self._first_turn = lifecycle.stamp.turn + (1 if lifecycle.is_asked or lifecycle.is_speaking else 0)
+
+    def _bind(self, question: Receipt) -> None:
+        self._receipt = question
 
     def __aiter__(self) -> Self:
         """Returns itself: the turn is one stream, however often it is iterated over."""
@@ -205,7 +228,12 @@ class Turn(Reply):
     def _is_ours(self, event: Event) -> bool:
         if isinstance(event, Lagged | SessionClosed | Reconnected):
             return True
-        return event.at.turn >= self._first_turn
+        if self._receipt is None:
+            return event.at.turn >= self._first_turn
+        first = self._receipt._answer_turn
+        if first is None or event.at.connection < self._receipt._connection:
+            return False
+        return event.at.turn >= first + self._shifted
 
     def _take(self, event: Event) -> None:
         self._add(event)
@@ -214,7 +242,9 @@ class Turn(Reply):
                 self._spoke_after_call = True
             case ToolCall():
                 self._spoke_after_call = False
-            case Interrupted(reason="connection") | SessionClosed():
+            case Interrupted(reason="connection"):
+                self.state = None if self._is_empty else "lost"
+            case SessionClosed():
                 self.state = "lost"
             case Interrupted():
                 self._was_interrupted = True
@@ -226,17 +256,24 @@ class Turn(Reply):
                 pass
 
     def _reconnected(self, event: Reconnected) -> None:
-        # The question may have gone down with the old connection, or still be waiting for the new one.
-        self._first_turn = max(self._first_turn, event.at.turn)
-        if not self._is_empty or (self._receipt is not None and self._receipt.state not in ("unsent", "covered")):
+        question = self._receipt
+        if not self._is_empty:
             self.state = "lost"
-        elif self._receipt is not None:
-            # A turn that was owed before ours is owed no more.
+        elif question is None:
+            # The new connection owes nothing to anybody but those who ask it.
             self._first_turn = event.at.turn
+        elif question.state != "unsent" and question._connection < event.connection:
+            # It went out on a connection that is gone, and goes out on no other.
+            self.state = "lost"
 
     def _complete(self, event: TurnComplete) -> None:
         self.reason = None if event.reason in _NOT_A_REFUSAL else event.reason
-        if self._was_interrupted:
+        if self._was_interrupted and self._receipt is not None and self._shifted < self._receipt._shifts:
+            # It was the turn of an older question, and ours is what interrupted it.
+            self._shifted += 1
+            self._was_interrupted, self._spoke_after_call = False, True
+            self._forget()
+        elif self._was_interrupted:
             self.state = "interrupted"
         elif self.reason is not None:
             self.state = "rejected"

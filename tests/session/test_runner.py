@@ -329,6 +329,18 @@ async def test_orphaned_answers_give_their_places_back(autojump_clock: MockClock
         assert session._runner._places.value == 64
 
 
+async def test_what_went_down_with_its_connection_is_uncertain_when_the_session_is_left_meanwhile(
+    autojump_clock: MockClock,
+) -> None:
+    async def cut(turn: Turn) -> None:
+        await turn.drop()
+
+    async with talking(behaving(GOOD, Behaviour(silent_at="setup"), model=cut)) as (session, _):
+        receipt = await session.send_text("hello")
+        await until(session, Reconnecting)
+    assert await receipt.wait() == "uncertain"
+
+
 # --- GoAway ----------------------------------------------------------------------------------------------------------
 
 

@@ -107,6 +107,72 @@ async def test_a_question_of_which_nobody_knows_the_fate_is_lost(autojump_clock:
         assert (await session.ask("hello")).state == "lost"
 
 
+async def test_a_question_asked_while_reconnecting_is_answered_on_the_new_connection(
+    autojump_clock: MockClock,
+) -> None:
+    async def cut_once(turn: Turn) -> None:
+        await turn.say(turn.text)
+        if turn.connection == 1:
+            await turn.drop()
+
+    async with talking(cut_once) as (session, _):
+        first = await session.ask("one")
+        async with session.turn() as turn:
+            await session.send_text("two")
+            with trio.fail_after(100):
+                await turn.wait()
+    assert (first.state, turn.state, turn.text) == ("lost", "completed", "two")
+
+
+async def test_what_is_sent_again_before_the_question_is_not_its_answer(autojump_clock: MockClock) -> None:
+    async def cut_once(turn: Turn) -> None:
+        await turn.say(turn.text)
+        if turn.connection == 1:
+            await turn.drop()
+
+    async with talking(cut_once, reconnect=ReconnectPolicy(uncertain="replay")) as (session, _):
+        await session.ask("one")
+        second = await session.ask("two")
+    assert (second.state, second.text) == ("completed", "two")
+
+
+async def test_a_spoken_question_that_went_down_with_its_connection_is_lost(autojump_clock: MockClock) -> None:
+    async def cut(turn: Turn) -> None:
+        await turn.drop()
+
+    async with talking(cut, attrs.evolve(TEXT, vad="manual")) as (session, _), session.turn() as turn:
+        await session.activity_start()
+        await session.send_audio(bytes(6400))
+        await session.activity_end()
+        with trio.fail_after(100):
+            await turn.wait()
+    assert turn.state == "lost"
+
+
+async def test_a_question_after_several_texts_gets_its_own_answer(autojump_clock: MockClock) -> None:
+    async with talking(echo) as (session, _):
+        for text in ("a", "b", "c"):
+            await session.send_text(text)
+        reply = await session.ask("d")
+    assert reply.text.endswith("d.")
+
+
+async def test_a_question_interrupts_a_model_that_has_not_begun_to_answer_the_one_before(
+    autojump_clock: MockClock,
+) -> None:
+    async def think_long(turn: Turn) -> None:
+        if turn.text == "a":
+            await trio.sleep_forever()
+        await turn.say("Yes.")
+
+    async with talking(think_long) as (session, _):
+        await session.send_text("a")
+        await trio.sleep(20)
+        with trio.fail_after(100):
+            reply = await session.ask("c")
+    assert (reply.state, reply.text) == ("completed", "Yes.")
+
+
 async def test_a_lost_session_ends_the_question(autojump_clock: MockClock) -> None:
     async def quit_(turn: Turn) -> None:
         await turn.close(1008, "Your project has been denied access.")
