@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import email.utils
+import functools
 import hashlib
 import importlib.metadata
 import re
@@ -165,6 +166,7 @@ def _plain_head(request: bytes) -> bytes:
     ).encode()
 
 
+@functools.cache
 def _user_agent() -> str:
     try:
         return f"gemlive/{importlib.metadata.version('gemlive')}"
