@@ -7,6 +7,7 @@ stream ended (docs/protocol.md 7).
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TypeAlias
 
 import attrs
@@ -21,6 +22,10 @@ _QUIETEST_FLOOR = 30.0
 _LOUDEST_FLOOR = 1200.0
 _FLOOR_FALL = 0.5  # a quieter frame pulls the floor down at once ...
 _FLOOR_RISE = 0.02  # ... a louder one lifts it slowly, so that a word does not become the floor
+# Nor is the floor below the quietest frame of the last half minute. Speech has its pauses; a fan that is switched on
+# has none, and counts as speech until then only.
+_BLOCK_FRAMES = 1000 // FRAME_MS
+_BLOCKS = 30
 
 PREFIX_PADDING_MS = 40
 """Speech needed before it counts as begun, where the client does not say; two frames, so that a click is not speech."""
@@ -92,6 +97,7 @@ class Ear:
         self._patience = max(1, -(-silence_duration_ms // FRAME_MS))
         self._above_floor = above_floor
         self._floor = _QUIETEST_FLOOR
+        self._minima: deque[float] = deque(maxlen=_BLOCKS)  # of each second
         self._rest = bytearray()  # less than a frame
         self._frames = 0  # since the stream began
         self._kept = bytearray()  # pre-roll, or the utterance so far
@@ -125,7 +131,7 @@ class Ear:
 
     def _frame(self, pcm: bytes, level: float) -> list[Hearing]:
         self._frames += 1
-        is_loud = level > self._floor * self._above_floor
+        is_loud = level > max(self._floor, self._quietest(level)) * self._above_floor
         if not is_loud:
             rate = _FLOOR_FALL if level < self._floor else _FLOOR_RISE
             self._floor = min(max(self._floor + (level - self._floor) * rate, _QUIETEST_FLOOR), _LOUDEST_FLOOR)
@@ -138,6 +144,13 @@ class Ear:
         if self.hears_speech and self._quiet_run >= self._patience:
             return [self._ended()]
         return []
+
+    def _quietest(self, level: float) -> float:
+        """Returns the level of the quietest frame of the last half minute, this one included; 0 before that is full."""
+        if self._frames % _BLOCK_FRAMES == 1:
+            self._minima.append(level)
+        self._minima[-1] = min(self._minima[-1], level)
+        return min(self._minima) if len(self._minima) == _BLOCKS else 0
 
     def _keep(self, pcm: bytes) -> None:
         self._kept += pcm

@@ -99,6 +99,11 @@ async def test_half_cascade_on_vertex_writes_before_it_speaks() -> None:
 async def test_a_tool_round_of_2_5_is_one_turn() -> None:
     messages = await a_tool_round(NATIVE_2_5)
     assert collapsed(messages) == ["thought", "call", "answer", "speech", "generated", "complete+usage"]
+    # The call is in the total, and in none of the details.
+    usage = messages[-1]["usageMetadata"]
+    (details,) = usage["responseTokensDetails"]
+    assert details["modality"] == "AUDIO"
+    assert details["tokenCount"] < usage["responseTokenCount"]
 
 
 async def test_a_tool_round_of_3_1_is_one_turn_with_two_openings() -> None:
@@ -117,15 +122,23 @@ async def test_a_tool_round_on_vertex_is_two_turns() -> None:
     ]
 
 
+async def test_half_cascade_on_vertex_opens_and_finishes_the_words_of_a_call_too() -> None:
+    messages = await a_tool_round(HALF_CASCADE, vertex=True, **TRANSCRIPTS)
+    until = next(index for index, message in enumerate(messages) if "answer" in message)
+    assert kinds(messages[:until]) == ["words", "code", "call", "words", "generated", "complete+usage"]
+    assert messages[0]["serverContent"] == {"outputTranscription": {}}
+
+
 async def test_extended_thinking_says_a_filler_and_is_idle_only_at_the_end() -> None:
     async with serve_in_memory() as server, open_client(server) as client:
-        await client.setup("models/gemini-3.8-live-extended-thinking", tools=WEATHER)
+        await client.setup("models/gemini-3.8-live-extended-thinking", tools=WEATHER, outputAudioTranscription={})
         await client.say("call get_weather")
         filler = await client.turn()
         call = (await client.receive())["toolCall"]["functionCalls"][0]
         response = {"id": call["id"], "name": call["name"], "response": {}}
         await client.send({"toolResponse": {"functionResponses": [response]}})
         answer = await client.turn()
+    assert words(answer).endswith("get_weather returned {}.")
     assert filler[-1]["serverContent"] == {"turnComplete": True, "interactionStatus": "IN_PROGRESS"}
     assert answer[-1]["serverContent"] == {"turnComplete": True, "interactionStatus": "IDLE"}
 

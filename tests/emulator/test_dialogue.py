@@ -404,6 +404,24 @@ async def test_an_interruption_cancels_the_calls_that_are_open() -> None:
         assert words(await client.turn()) == REPLY + 'I heard "still there?".'
 
 
+async def test_an_interruption_leaves_calls_open_that_do_not_block() -> None:
+    async def model(turn: Turn) -> None:
+        if turn.text == "call":
+            await turn.begin_calls([("get_weather", {})])
+            await trio.sleep_forever()
+        await turn.say(" ".join(result.name for result in turn.results) or "no result")
+
+    async with serve_in_memory(model) as server, open_client(server) as client:
+        await client.setup(LIVE_3_8, outputAudioTranscription={}, **WEATHER)
+        await client.say("call")
+        _, call = await called(client)
+        await client.say("never mind")
+        assert kinds(await client.turn()) == ["interrupted", "complete+usage"]
+        assert words(await client.turn()) == "no result"
+        await client.send(answer_to(call))
+        assert words(await client.turn()) == "get_weather"
+
+
 async def test_an_interruption_between_the_two_turns_of_vertex_cancels_without_another_mark() -> None:
     async with serve_in_memory() as server, open_client(server, VERTEX) as client:
         await client.setup(VERTEX_MODEL + "m", **WEATHER)

@@ -50,6 +50,21 @@ def test_steady_noise_is_not_speech_once_it_is_known() -> None:
     assert ended.duration_s == 1.0
 
 
+def test_noise_is_followed_as_it_grows() -> None:
+    assert heard(b"".join(hum(4, amplitude=amplitude) for amplitude in (40, 70, 120, 200))) == []
+
+
+def test_loud_noise_that_never_pauses_is_speech_for_half_a_minute_only() -> None:
+    ear = Ear()
+    (started, ended) = heard(hum(60, amplitude=1000), ear)
+    assert (started, type(ended)) == (SpeechStarted(0.0), SpeechEnded)
+    assert 29 <= ended.offset_s <= 31
+    assert [type(event) for event in heard(tone(1, amplitude=20000) + hum(2, amplitude=1000), ear)] == [
+        SpeechStarted,
+        SpeechEnded,
+    ]
+
+
 def test_a_click_is_not_speech() -> None:
     assert heard(silence(1) + tone(0.02) + silence(2)) == []
 
@@ -81,12 +96,12 @@ def test_the_end_of_the_stream_ends_speech() -> None:
 
 def test_speech_beyond_the_longest_loses_its_beginning_and_counts_it() -> None:
     ear = Ear()
-    second = tone(1)
+    second = tone(0.8) + silence(0.2)
     for _ in range(MAX_SPEECH_S + 10):
         ear.feed(second)
     (ended,) = ear.finish()
     assert isinstance(ended, SpeechEnded)
-    assert (len(ended.pcm), ear.dropped_bytes) == (MAX_SPEECH_S * 32000, 10 * 32000)
+    assert (len(ended.pcm), ear.dropped_bytes) == ((MAX_SPEECH_S - 0.2) * 32000, 10 * 32000)
 
 
 @given(cuts=st.lists(st.integers(1, 5000), min_size=1, max_size=30))

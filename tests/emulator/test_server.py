@@ -95,6 +95,17 @@ async def test_an_exception_of_a_script_comes_out_plain_after_the_client_was_clo
     assert closes == [(1011, "Internal error encountered.")]
 
 
+async def test_an_exception_of_a_script_comes_out_before_its_echo_in_the_block() -> None:
+    async def model(turn: Turn) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        async with serve_in_memory(model) as server, open_client(server) as client:
+            await client.setup()
+            await client.say("oops")
+            await client.turn()  # fails: closed with 1011
+
+
 async def test_an_exception_of_the_block_comes_out_unchanged() -> None:
     with pytest.raises(KeyError, match="mine"):
         async with serve_in_memory():
