@@ -448,11 +448,15 @@ class Dialogue:
         await self.line.send(self.dialect.go_away(left_s))
 
     def go_away_soon(self, time_left_s: float | None = None) -> None:
-        """Does as :meth:`go_away`, without waiting for a client that does not read."""
+        """Does as :meth:`go_away`, without waiting for a client that does not read; nothing when it is too late."""
+        if self.line.has_ended:
+            return
         self._nursery.start_soon(self.go_away, time_left_s)
 
     def send_soon(self, message: ServerMessage | bytes | str) -> None:
-        """Sends a message outside of any turn, without waiting for a client that does not read."""
+        """Sends a message outside of any turn, as :meth:`go_away_soon` does."""
+        if self.line.has_ended:
+            return
         self._nursery.start_soon(self.line.send, message)
 
     async def _end_after(self, left_s: float) -> None:

@@ -383,11 +383,18 @@ async def _running(server: Server) -> AsyncIterator[trio.Nursery]:
                 nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         error = _plain(group, own)
-    if server.failure is not None and (error is None or isinstance(error, Exception | trio.Cancelled)):
+    if server.failure is not None and _is_echo(error):
         # What the block raised is most often the echo of it: its client was closed with 1011.
         raise server.failure
     if error is not None:
         raise error
+
+
+def _is_echo(error: BaseException | None) -> bool:
+    """Tells whether nothing but ordinary errors and cancellations came out of the block."""
+    if isinstance(error, BaseExceptionGroup):
+        error = error.split(trio.Cancelled)[1]
+    return error is None or isinstance(error, Exception | trio.Cancelled)
 
 
 def _plain(group: BaseExceptionGroup[BaseException], own: BaseException | None) -> BaseException:

@@ -89,6 +89,7 @@ class CallRecord:
     connection: int
     asked_at: float
     is_open: bool = True
+    is_cancelled: bool = False
     is_answered: bool = False
     is_silent: bool = False
 
@@ -156,6 +157,8 @@ class Lifecycle:
         self.is_speaking = False
         """Whether the model has begun a turn that is not complete."""
         self._questions = 0
+        # Calls whose answers the model has not reacted to; the server ignores one that crosses the cancellation.
+        self._answers: set[str] = set()
         self.calls: dict[str, CallRecord] = {}
         self.resuming_with: Handle | None = None
         """The handle that the connection in progress was set up with."""
@@ -165,7 +168,12 @@ class Lifecycle:
     @property
     def is_mid_turn(self) -> bool:
         """Whether the model owes the rest of a turn, or the program the answer to a call."""
-        return self.is_asked or self.is_speaking or self.has_open_call
+        return self.is_owed or self.is_speaking or self.has_open_call
+
+    @property
+    def is_owed(self) -> bool:
+        """Whether the model was asked or told something that it has not reacted to."""
+        return self.is_asked or bool(self._answers)
 
     @property
     def has_open_call(self) -> bool:
@@ -217,10 +225,13 @@ class Lifecycle:
                         self.calls.pop(next(iter(self.calls)))
                 case ToolCallCancellation(ids=ids):
                     for call_id in ids:
+                        self._answers.discard(call_id)
                         if call_id in self.calls:
                             self.calls[call_id].is_open = False
+                            self.calls[call_id].is_cancelled = True
                 case TurnComplete():
                     self.is_speaking = self.is_asked = False
+                    self._answers.clear()
                     # What was not interrupted answers everything that was asked before it ended.
                     self._questions = max(0, self._questions - 1) if self._is_interrupted else 0
                     self._is_interrupted = False
@@ -242,6 +253,10 @@ class Lifecycle:
         """Something was accepted that the model will answer."""
         self.is_asked = True
 
+    def answered(self, call_ids: Iterable[str]) -> None:
+        """The answers to calls were accepted, and the model is expected to go on."""
+        self._answers.update(call_ids)
+
     def question_left(self) -> tuple[int, int]:
         """A question goes out on the connection in use; returns which turn answers it, by order, which is all there is.
 
@@ -261,7 +276,7 @@ class Lifecycle:
     @property
     def awaits_sign(self) -> bool:
         """Whether the model was asked something and has not begun to answer."""
-        return self.is_asked and not self.is_speaking
+        return self.is_owed and not self.is_speaking
 
     def answer_left(self) -> None:
         """A tool's answer goes out: where the turn of its call has ended, the model goes on in a turn of its own."""
@@ -338,6 +353,7 @@ class Lifecycle:
         """A connection is over; returns the events that say what it cut short, and settles the state."""
         cut_short = self.is_speaking or self.has_open_call
         self.is_speaking = False
+        self._answers.clear()
         for call in self.calls.values():
             call.is_open = False
         if not cut_short:

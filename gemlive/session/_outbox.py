@@ -287,7 +287,22 @@ class Outbox:
             while self._journaled_media and self._journaled_media[0].index <= index:
                 self._journaled_media.popleft().receipt._settle("written", final=True)
 
+    def calls_cancelled(self, ids: Iterable[str]) -> int:
+        """Drops the answers that wait and that nobody wants any more; returns how many message places that frees."""
+        unwanted = set(ids)
+        freed = 0
+        for entry in self._queue:
+            if entry.kind == "tool" and not entry.is_gone and {call_id for call_id, _, _ in entry.calls} <= unwanted:
+                freed += self._leave(entry)
+                entry.is_gone = True
+                entry.receipt._settle("dropped", final=True, reason="the server cancelled the call")
+        return freed
+
     # --- connections end and begin -----------------------------------------------------------------------------------
+
+    def connection_ended(self, now: float) -> None:
+        """Records that the connection is over: media that was written long enough before has its last state."""
+        self._retire_media(now)
 
     def reconnected(
         self,
@@ -315,7 +330,8 @@ class Outbox:
         self._journaled_media.clear()
         self._departing = []
         self._journal_bytes = self._index = 0
-        self._has_index = False
+        # The same handle may be presented again, and holds nothing of what leaves from here on.
+        self._has_index = by_index
         freed = 0
         for entry in [e for e in self._queue if e.kind == "tool" and not e.is_gone]:
             if _fate_of_answer(entry, resumed_from) == "orphan":
@@ -387,14 +403,9 @@ class Outbox:
     # --- looking -----------------------------------------------------------------------------------------------------
 
     @property
-    def is_empty(self) -> bool:
-        """Whether nothing waits and nothing is being written."""
-        return not self._departing and all(entry.is_gone for entry in self._queue)
-
-    @property
-    def has_waiting(self) -> bool:
-        """Whether a call of :meth:`take` would return something."""
-        return any(not entry.is_gone for entry in self._queue)
+    def has_question(self) -> bool:
+        """Whether something waits that the model is expected to answer."""
+        return any(entry.asks and not entry.is_gone for entry in self._queue)
 
     def recent(self) -> tuple[str, ...]:
         """Returns which kinds of messages were written last, the oldest first, such as ``"37 audio"``."""
@@ -462,7 +473,8 @@ class Outbox:
             is_open: whether an activity was open where the queue begins.
             activity_start: makes the mark that opens it again.
         """
-        self._activity_open = self._covered_activity_open = False
+        self._activity_open = False
+        self._covered_activity_open = is_open and self._has_index
         useless: list[Entry] = []
         beginning: Entry | None = None
         is_restored = is_open

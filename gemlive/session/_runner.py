@@ -68,6 +68,7 @@ from gemlive.types import (
     SessionConfig,
     Stamp,
     ToolCall,
+    ToolCallCancellation,
     ToolResponse,
     UnknownMessage,
     UrlContext,
@@ -178,9 +179,10 @@ class Runner:
         entry.accepted_at = trio.current_time()
         entry.asks = asks
         self._accept(entry)
-        if asks:
+        if asks and entry.kind == "tool":
+            self.lifecycle.answered(call_id for call_id, _, _ in entry.calls if call_id is not None)
+        elif asks:
             self.lifecycle.asked()
-        if asks and entry.kind != "tool":
             for bind in self._unasked:
                 bind(entry.receipt)
             self._unasked.clear()
@@ -302,6 +304,7 @@ class Runner:
                 step = self.lifecycle.hand_over(now)
             if self.lifecycle.stamp.connection != before:
                 # This try had become a connection, and what it was saying is cut short.
+                self.outbox.connection_ended(now)
                 cut_short = self.lifecycle.leave()
                 self._aborted_turn = bool(cut_short)
                 self._outage_audio_ms = 0.0
@@ -434,7 +437,7 @@ class Runner:
         ]
         events += _orphans(carried, at=stamp)
         # What the old connection was asked and did not answer, the new one will not answer by itself.
-        self.lifecycle.is_asked = self.outbox.has_waiting
+        self.lifecycle.is_asked = self.outbox.has_question
         self.publish(events)
 
     def _activity_start(self) -> Entry:
@@ -489,6 +492,9 @@ class Runner:
             events = codec.events(message, stamp)
             turn, handle = stamp.turn, lifecycle.handle
             lifecycle.received(events, trio.current_time())
+            for event in events:
+                if isinstance(event, ToolCallCancellation):
+                    self._release(self.outbox.calls_cancelled(event.ids))
             if lifecycle.stamp.turn != turn:
                 self.outbox.turn_completed()
             if lifecycle.handle is not handle and lifecycle.handle is not None:

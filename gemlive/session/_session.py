@@ -335,8 +335,9 @@ class Session:
     ) -> Receipt:
         """Answers function calls, one answer for each call id.
 
-        A missing name is filled in from the call. An answer to a call of a connection that is gone is sent only if the
-        resumed model knows the call; otherwise it becomes an ``OrphanedToolResult`` event.
+        A missing name is filled in from the call. An answer to a call that the server cancelled is not sent. An answer
+        to a call of a connection that is gone is sent only if the resumed model knows the call; otherwise it becomes an
+        ``OrphanedToolResult`` event.
 
         Args:
             responses: one or several; plain data in camelCase or snake_case is taken too.
@@ -350,6 +351,14 @@ class Session:
         if not several:
             raise ValueError("a tool response answers at least one call; pass a FunctionResponse")
         answers = tuple(self._answer(_function_response(one)) for one in several)
+        calls = self._runner.lifecycle.calls
+        cancelled = [answer for answer in answers if answer.id in calls and calls[answer.id].is_cancelled]
+        answers = tuple(answer for answer in answers if answer not in cancelled)
+        if not answers:
+            self._runner.check_open()
+            receipt = Receipt()
+            receipt._settle("dropped", final=True, reason="the server cancelled the call")
+            return receipt
         records = [self._runner.lifecycle.calls.get(answer.id or "") for answer in answers]
         entry = self._entry(ToolResponse(function_responses=answers), "tool")
         entry.calls = tuple(

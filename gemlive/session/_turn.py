@@ -182,7 +182,7 @@ class Turn(Reply):
         if self._question is None:
             self._runner.on_question(self._bind)
         # Until something is asked: the user may simply speak, and then the next response to begin is the one.
-        self._first_turn = lifecycle.stamp.turn + (1 if lifecycle.is_asked or lifecycle.is_speaking else 0)
+        self._first_turn = lifecycle.stamp.turn + (1 if lifecycle.is_owed or lifecycle.is_speaking else 0)
 
     def _bind(self, question: Receipt) -> None:
         self._receipt = question

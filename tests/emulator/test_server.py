@@ -108,6 +108,29 @@ async def test_an_exception_of_a_script_comes_out_before_its_echo_in_the_block()
             raise RuntimeError("what a program says whose session was lost")
 
 
+async def test_an_exception_of_a_script_comes_out_of_a_block_that_holds_a_nursery() -> None:
+    async def model(turn: Turn) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        async with serve_in_memory(model) as server, trio.open_nursery() as nursery, open_client(server) as client:
+            nursery.start_soon(trio.sleep_forever)
+            await client.setup()
+            await client.say("oops")
+            await trio.sleep_forever()
+
+
+async def test_what_is_asked_of_a_server_whose_clients_are_leaving_comes_too_late() -> None:
+    async with serve_in_memory() as server:
+        for steps in range(12):
+            async with open_client(server) as client:
+                await client.setup()
+            for _ in range(steps):
+                await trio.lowlevel.checkpoint()
+            await server.go_away(5)
+            await server.raw({"goAway": {}})
+
+
 async def test_an_exception_of_the_block_comes_out_unchanged() -> None:
     with pytest.raises(KeyError, match="mine"):
         async with serve_in_memory():

@@ -301,6 +301,35 @@ def test_media_that_would_not_be_sent_again_is_final() -> None:
     assert (old.receipt.state, old.receipt._final) == ("written", True)
 
 
+def test_a_second_loss_before_a_newer_handle_sends_again_again() -> None:
+    outbox = transparent(text("1"), text("2"))
+    outbox.handle_issued(1)
+    for _ in range(3):
+        assert reconnect(outbox, resumed_from=0.0).uncertain == ()
+        assert names(outbox.take(0)) == ["2"]
+        outbox.wrote(0)
+
+
+def test_media_that_was_old_when_the_connection_ended_keeps_its_last_state() -> None:
+    old, young = chunk("old", at=0.0), chunk("young", at=9.0)
+    outbox = transparent(old)
+    written(outbox, young, at=9.0)
+    outbox.handle_issued(0)
+    outbox.connection_ended(10.0)
+    carried = reconnect(outbox, 20.0, resumed_from=5.0)
+    assert (old.receipt.state, young.receipt.state) == ("written", "dropped")
+    assert sum(one.audio_ms for one in carried.dropped) == 20.0
+
+
+def test_an_answer_that_nobody_wants_any_more_is_not_sent() -> None:
+    outbox = Outbox(keeps_journal=True)
+    unwanted, wanted = answer("1", asked_at=0.0), answer("2", asked_at=0.0)
+    outbox.accept(unwanted)
+    outbox.accept(wanted)
+    outbox.calls_cancelled(["1"])
+    assert (names(outbox.take(0)), unwanted.receipt.state) == (["answer 2"], "dropped")
+
+
 def test_an_activity_that_the_saved_state_does_not_hold_is_sent_again_whole() -> None:
     outbox = transparent(mark("activity_start"), chunk("speech"), mark("activity_end"))
     outbox.handle_issued(0)

@@ -7,11 +7,21 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from gemlive.emulator import Turn, serve_in_memory
+from gemlive.emulator import Behaviour, Turn, serve_in_memory
 from gemlive.errors import SessionLost
 from gemlive.session import ReconnectPolicy, open_session
-from gemlive.types import FunctionDeclaration, FunctionResponse, ModelText, SessionConfig, ToolCall, TurnComplete
-from tests.session.peers import TEXT, talking
+from gemlive.types import (
+    FunctionDeclaration,
+    FunctionResponse,
+    ModelText,
+    Reconnected,
+    Reconnecting,
+    SessionConfig,
+    ToolCall,
+    ToolResponse,
+    TurnComplete,
+)
+from tests.session.peers import TEXT, behaving, talking, until
 
 
 async def echo(turn: Turn) -> None:
@@ -147,6 +157,40 @@ async def test_a_spoken_question_that_went_down_with_its_connection_is_lost(auto
         with trio.fail_after(100):
             await turn.wait()
     assert turn.state == "lost"
+
+
+async def test_an_answer_to_a_cancelled_call_is_not_waited_for(autojump_clock: MockClock) -> None:
+    async def call_and_cancel(turn: Turn) -> None:
+        if turn.text != "go":
+            await turn.say("Yes.")
+            return
+        await turn.raw({"toolCall": {"functionCalls": [{"id": "1", "name": "f"}]}})
+        await turn.raw({"toolCallCancellation": {"ids": ["1"]}})
+        await turn.raw({"serverContent": {"interrupted": True}})
+        await turn.raw({"serverContent": {"turnComplete": True}})
+
+    config = attrs.evolve(TEXT, tools=(FunctionDeclaration(name="f"),))
+    async with talking(call_and_cancel, config) as (session, server):
+        async with session.turn() as turn:
+            await session.send_text("go")
+            await turn.wait()
+        receipt = await session.send_tool_response({"id": "1", "response": {}})
+        with trio.fail_after(100):
+            reply = await session.ask("still there?")
+    assert (receipt.state, receipt.reason) == ("dropped", "the server cancelled the call")
+    assert reply.state == "completed"
+    assert [c.received(ToolResponse) for c in server.conversations] == [()]
+
+
+async def test_what_asks_for_nothing_is_not_waited_for_after_a_reconnect(autojump_clock: MockClock) -> None:
+    script = behaving(Behaviour(drop_after_s=1), Behaviour(), model=echo)
+    async with talking(script) as (session, _):
+        await until(session, Reconnecting)
+        await session.send_client_content("by the way", turn_complete=False)
+        await until(session, Reconnected)
+        with trio.fail_after(100):
+            reply = await session.ask("hello")
+    assert reply.state == "completed"
 
 
 async def test_a_question_after_several_texts_gets_its_own_answer(autojump_clock: MockClock) -> None:
