@@ -9,13 +9,13 @@ of reconnecting, resumption and hand-over is decided here, where it can be teste
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import attrs
 
 from gemlive.errors import ConnectError, ConnectionLost, SessionLost, SetupError, Step
 from gemlive.families import Family
-from gemlive.session._closes import Remedy, meaning_of, names_handle
+from gemlive.session._closes import CloseMeaning, Remedy, meaning_of, names_handle
 from gemlive.session._policy import Budget, ReconnectPolicy
 from gemlive.types import (
     Event,
@@ -128,6 +128,8 @@ class Lifecycle:
         uniform: the source of chance for the jitter.
         handle: a resumption handle from an earlier session.
         resumption: whether handles are of use at all.
+        renews_credentials: whether the next dial can present another credential than the last.
+        now: the time.
     """
 
     def __init__(
@@ -138,12 +140,14 @@ class Lifecycle:
         *,
         handle: str | None = None,
         resumption: bool = True,
+        renews_credentials: bool = True,
         now: float = 0.0,
     ) -> None:
         self._policy = policy
         self._family = family
         self._budget = Budget(policy, uniform)
         self._resumption = resumption
+        self._renews_credentials = renews_credentials
         self._handle = None if handle is None else Handle(handle, now)
         self._handle_failures = 0
         self._turn_ended_at: float | None = None
@@ -315,10 +319,10 @@ class Lifecycle:
             return End(None, error.code, error.reason)
         if names_handle(error.reason):
             self._drop_handle()
-        if meaning.remedy is Remedy.FATAL:
-            return self._end(error.reason, code=error.code, step="open", cause=meaning.cause, retryable=False)
+        if self._is_fatal(meaning):
+            return self._end(error.reason, code=error.code, step="open", causes=meaning.causes, retryable=False)
         floor = QUOTA_WAIT_S if meaning.remedy is Remedy.WAIT else 0.0
-        return self._retry(now, error.reason, code=error.code, floor_s=floor, cause=meaning.cause)
+        return self._retry(now, error.reason, code=error.code, floor_s=floor, causes=meaning.causes)
 
     def failed(self, error: ConnectError, now: float, *, is_first: bool) -> Retry | End:
         """A connection could not be made.
@@ -327,27 +331,28 @@ class Lifecycle:
         """
         code = error.code if isinstance(error, SetupError) else None
         reason = error.reason if isinstance(error, SetupError) and error.reason else str(error)
-        retryable, floor, cause = error.retryable, error.retry_after_s or 0.0, str(error)
+        retryable, floor = error.retryable, error.retry_after_s or 0.0
+        causes: tuple[str, ...] = (str(error),)
         if code is not None:
             meaning = meaning_of(code, reason)
-            cause = meaning.cause
+            causes = meaning.causes
             floor = max(floor, QUOTA_WAIT_S if meaning.remedy is Remedy.WAIT else 0.0)
-            retryable = meaning.remedy is not Remedy.FATAL
+            retryable = not self._is_fatal(meaning)
         if is_first and not self._policy.first_dial:
-            return self._end(reason, code=code, step=error.step, cause=cause, retryable=retryable)
+            return self._end(reason, code=code, step=error.step, causes=causes, retryable=retryable)
         if self.resuming_with is not None and error.step == "setup":
             refused = names_handle(reason) or (code in (1007, 1008) and not retryable)
             self._handle_failures += 1
             if refused or self._handle_failures >= 2:
                 self._drop_handle()
                 if self._policy.lost_context == "fail":
-                    cause = "The server refused to resume, and ReconnectPolicy.lost_context is 'fail'."
-                    return self._end(reason, code=code, step=error.step, cause=cause, retryable=True)
+                    causes = ("The server refused to resume, and ReconnectPolicy.lost_context is 'fail'.", *causes)
+                    return self._end(reason, code=code, step=error.step, causes=causes, retryable=True)
                 # One fresh attempt, even where the code alone says fatal: it was the handle that was refused.
-                return self._retry(now, reason, code=code, step=error.step, cause=cause, at_once=True)
+                return self._retry(now, reason, code=code, step=error.step, causes=causes, at_once=True)
         if not retryable:
-            return self._end(reason, code=code, step=error.step, cause=cause, retryable=False)
-        return self._retry(now, reason, code=code, step=error.step, cause=cause, floor_s=floor)
+            return self._end(reason, code=code, step=error.step, causes=causes, retryable=False)
+        return self._retry(now, reason, code=code, step=error.step, causes=causes, floor_s=floor)
 
     def leave(self) -> list[Event]:
         """A connection is over; returns the events that say what it cut short, and settles the state."""
@@ -368,6 +373,10 @@ class Lifecycle:
 
     # --- within ------------------------------------------------------------------------------------------------------
 
+    def _is_fatal(self, meaning: CloseMeaning) -> bool:
+        """Says whether the same again would fail again: also when a credential ran out that nobody renews."""
+        return meaning.remedy is Remedy.FATAL or (meaning.remedy is Remedy.NEW_TOKEN and not self._renews_credentials)
+
     def _drop_handle(self) -> None:
         self._handle = None
         self._handle_failures = 0
@@ -379,32 +388,32 @@ class Lifecycle:
         *,
         code: int | None,
         step: Step = "open",
-        cause: str = "",
+        causes: Sequence[str] = (),
         floor_s: float = 0.0,
         at_once: bool = False,
     ) -> Retry | End:
         delay = self._budget.spend(now, floor_s=floor_s, at_once=at_once)
         if delay is None:
             tries = self._budget.attempt
-            cause = cause or "The server keeps ending connections."
-            return self._end(reason, code=code, step=step, cause=cause, why=f"gave up after {tries} tries in a row")
+            causes = causes or ("The server keeps ending connections.",)
+            return self._end(reason, code=code, step=step, causes=causes, why=f"gave up after {tries} tries in a row")
         self.status = Status.RECONNECTING if self.stamp.connection else Status.CONNECTING
         return Retry(delay, self._budget.attempt, reason, code)
 
     def _end(
-        self, reason: str, *, code: int | None, step: Step, cause: str, why: str = "", retryable: bool = True
+        self, reason: str, *, code: int | None, step: Step, causes: Sequence[str], why: str = "", retryable: bool = True
     ) -> End:
         connection = self.stamp.connection
-        told = [why, "" if code is None else f"close code {code}", "" if cause == reason else reason.rstrip(".")]
+        told = [why, "" if code is None else f"close code {code}", "" if reason in causes else reason.rstrip(".")]
         lost = SessionLost(
             f"the session was lost in step {step} of connection {max(connection, 1)}"
             + "".join(f"; {part}" for part in told if part)
-            + (f". {cause}" if cause else ""),
+            + (f". {causes[0]}" if causes else ""),
             code=code,
             reason=reason,
             step=step,
             connection=connection,
-            causes=(cause,) if cause else (),
+            causes=causes,
             retryable=retryable,
         )
         return End(lost, code, reason)

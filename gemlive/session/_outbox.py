@@ -250,7 +250,7 @@ class Outbox:
             self._journal.append(entry)
             self._journal_bytes += len(entry.frame)
         self._departing = []
-        self._retire_media(now)
+        self.retire(now)
         while len(self._journal) > JOURNAL_MESSAGES or self._journal_bytes > JOURNAL_BYTES:
             self._forget(self._journal.popleft(), "uncertain")
             self._overflowed += 1
@@ -299,10 +299,6 @@ class Outbox:
         return freed
 
     # --- connections end and begin -----------------------------------------------------------------------------------
-
-    def connection_ended(self, now: float) -> None:
-        """Records that the connection is over: media that was written long enough before has its last state."""
-        self._retire_media(now)
 
     def reconnected(
         self,
@@ -401,6 +397,16 @@ class Outbox:
         self._video = None
 
     # --- looking -----------------------------------------------------------------------------------------------------
+
+    @property
+    def retires_at(self) -> float | None:
+        """When the oldest written media that a reconnect might send again becomes final; None when there is none."""
+        return self._journaled_media[0].accepted_at + MEDIA_MAX_AGE_S if self._journaled_media else None
+
+    def retire(self, now: float) -> None:
+        """Gives media that no reconnect would send again its last state."""
+        while self._journaled_media and now - self._journaled_media[0].accepted_at >= MEDIA_MAX_AGE_S:
+            self._journaled_media.popleft().receipt._settle("written", final=True)
 
     @property
     def has_question(self) -> bool:
@@ -511,11 +517,6 @@ class Outbox:
         self._audio_ms_dropped += entry.audio_ms
         self._video_dropped += entry.kind == "video"
         return Dropped(entry.audio_ms, int(entry.kind == "video"), reason)
-
-    def _retire_media(self, now: float) -> None:
-        """Media that no reconnect would send again has its last state."""
-        while self._journaled_media and now - self._journaled_media[0].accepted_at >= MEDIA_MAX_AGE_S:
-            self._journaled_media.popleft().receipt._settle("written", final=True)
 
     def _remember(self, kind: str) -> None:
         if self._recent and self._recent[-1][0] == kind:

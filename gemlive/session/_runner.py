@@ -129,6 +129,8 @@ class Runner:
             uniform,
             handle=config.resumption_handle,
             resumption=config.resumption,
+            # An ephemeral token is what it is; bearer tokens are asked for anew before each dial.
+            renews_credentials=endpoint.backend == "vertex",
             now=trio.current_time(),
         )
         self.outbox = Outbox(keeps_journal=config.resumption, is_transparent=bool(config.transparent_resumption))
@@ -137,6 +139,7 @@ class Runner:
         self._places = trio.Semaphore(MAX_MESSAGES)
         self._work = trio.Event()
         self._news = trio.Event()
+        self._wrote = trio.Event()
         self._closing = trio.Event()
         self._is_leaving = False
         self._dialling: trio.CancelScope | None = None
@@ -304,7 +307,7 @@ class Runner:
                 step = self.lifecycle.hand_over(now)
             if self.lifecycle.stamp.connection != before:
                 # This try had become a connection, and what it was saying is cut short.
-                self.outbox.connection_ended(now)
+                self.outbox.retire(now)
                 cut_short = self.lifecycle.leave()
                 self._aborted_turn = bool(cut_short)
                 self._outage_audio_ms = 0.0
@@ -475,6 +478,8 @@ class Runner:
             nursery.start_soon(read)
             nursery.start_soon(write)
             nursery.start_soon(self._await_hand_over)
+            if self.config.transparent_resumption:
+                nursery.start_soon(self._retire_media)
         self._conversing = None
         return outcomes[0] if outcomes else _Left()
 
@@ -512,6 +517,7 @@ class Runner:
             if batch.entries:
                 await transport.send([entry.frame for entry in batch.entries])
                 self.outbox.wrote(trio.current_time())
+                self._wrote.set()
                 if self.lifecycle.hand_over_at is not None:
                     self._news.set()
             elif self._closing.is_set():
@@ -519,6 +525,17 @@ class Runner:
             else:
                 self._work = trio.Event()
                 await self._work.wait()
+
+    async def _retire_media(self) -> None:
+        """Makes the receipts of written media final when it is too old to be sent again."""
+        while True:
+            self._wrote = trio.Event()
+            at = self.outbox.retires_at
+            if at is None:
+                await self._wrote.wait()
+            else:
+                await trio.sleep_until(at)
+                self.outbox.retire(trio.current_time())
 
     async def _await_hand_over(self) -> None:
         """Leaves the connection at the best moment after a GoAway, and at its deadline at the latest."""

@@ -61,4 +61,11 @@ def test_only_a_reason_that_names_the_handle_blames_it() -> None:
 
 
 def test_every_meaning_says_what_to_do_in_a_sentence() -> None:
-    assert all(meaning_of(code, reason).cause.endswith(".") for code, reason, _ in CASES)
+    causes = [cause for code, reason, _ in CASES for cause in meaning_of(code, reason).causes]
+    assert all(cause.endswith(".") for cause in causes)
+
+
+def test_ambiguous_reasons_have_several_causes_the_most_probable_first() -> None:
+    meaning = meaning_of(1007, "Request contains an invalid argument.")
+    assert len(meaning.causes) == 3
+    assert meaning.cause == meaning.causes[0]

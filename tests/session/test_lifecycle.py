@@ -169,6 +169,13 @@ def test_a_fatal_close_ends_the_session_with_its_cause() -> None:
     assert step.lost.causes == ("The API key is not valid; check the key that the endpoint was given.",)
 
 
+@pytest.mark.parametrize(("renews", "then"), [(True, Retry), (False, End)])
+def test_a_credential_that_ran_out_is_retried_only_if_there_can_be_another(renews: bool, then: type) -> None:
+    life = Lifecycle(ReconnectPolicy(), family_for("m"), longest, renews_credentials=renews)
+    life.connected(0.0)
+    assert isinstance(life.lost(peer_close(1011, "auth token has expired"), 0.0), then)
+
+
 def test_a_close_that_names_the_quota_waits() -> None:
     step = lifecycle().lost(peer_close(1011, "Resource has been exhausted (e.g. check quota)."), 0.0)
     assert isinstance(step, Retry)

@@ -315,7 +315,7 @@ def test_media_that_was_old_when_the_connection_ended_keeps_its_last_state() -> 
     outbox = transparent(old)
     written(outbox, young, at=9.0)
     outbox.handle_issued(0)
-    outbox.connection_ended(10.0)
+    outbox.retire(10.0)  # as the session does when a connection ends
     carried = reconnect(outbox, 20.0, resumed_from=5.0)
     assert (old.receipt.state, young.receipt.state) == ("written", "dropped")
     assert sum(one.audio_ms for one in carried.dropped) == 20.0

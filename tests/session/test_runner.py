@@ -421,6 +421,15 @@ async def test_with_an_index_every_text_takes_effect_once(autojump_clock: MockCl
     assert texts(server) == [(1, "0"), (1, "1"), (1, "2"), (1, "3"), (2, "3"), (2, "4")]
 
 
+async def test_with_an_index_media_is_final_after_two_seconds(autojump_clock: MockClock) -> None:
+    config = attrs.evolve(TEXT, transparent_resumption=True)
+    async with serve_in_memory() as server, open_session(config, endpoint=server.vertex_endpoint) as session:
+        begun = trio.current_time()
+        receipt = await session.send_audio(bytes(640))
+        assert await receipt.wait() == "written"
+        assert trio.current_time() - begun == 2
+
+
 # --- tools -----------------------------------------------------------------------------------------------------------
 
 
