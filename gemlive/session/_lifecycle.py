@@ -87,7 +87,9 @@ class CallRecord:
 
     name: str | None
     connection: int
-    asked_at: float
+    order: int
+    """When it was asked, in the order of :meth:`Lifecycle.tick`: two things may happen at one reading of a clock."""
+
     is_open: bool = True
     is_cancelled: bool = False
     is_answered: bool = False
@@ -100,6 +102,9 @@ class Handle:
 
     value: str = attrs.field(repr=False)
     issued_at: float
+    order: int = 0
+    """When it came, as in :class:`CallRecord`."""
+
     covers: int | None = None
     """The index of the last message that it covers, where the server tells."""
 
@@ -150,7 +155,8 @@ class Lifecycle:
         self._renews_credentials = renews_credentials
         self._handle = None if handle is None else Handle(handle, now)
         self._handle_failures = 0
-        self._turn_ended_at: float | None = None
+        self._turn_ended: int | None = None
+        self._ticks = 0
         self._is_interrupted = False
         self._connected_at = now
         self._hand_over_at: float | None = None
@@ -189,6 +195,11 @@ class Lifecycle:
         """The handle that the next connection will be set up with."""
         return self._handle
 
+    def tick(self) -> int:
+        """Returns a number that is higher than all before: what came first is asked of it and not of a clock."""
+        self._ticks += 1
+        return self._ticks
+
     def dialling(self) -> str | None:
         """A connection is about to be made; returns the resumption handle to present, if any."""
         self.resuming_with = self._handle
@@ -224,7 +235,7 @@ class Lifecycle:
                     for call in calls:
                         if call.id is not None:
                             self.calls.pop(call.id, None)
-                            self.calls[call.id] = CallRecord(call.name, self.stamp.connection, now)
+                            self.calls[call.id] = CallRecord(call.name, self.stamp.connection, self.tick())
                     while len(self.calls) > MAX_RECORDED_CALLS:
                         self.calls.pop(next(iter(self.calls)))
                 case ToolCallCancellation(ids=ids):
@@ -239,11 +250,11 @@ class Lifecycle:
                     # What was not interrupted answers everything that was asked before it ended.
                     self._questions = max(0, self._questions - 1) if self._is_interrupted else 0
                     self._is_interrupted = False
-                    self._turn_ended_at = now
+                    self._turn_ended = self.tick()
                 case ResumptionUpdate(handle=handle, resumable=resumable, last_consumed_index=covers):
                     # Not resumable, or an empty handle: the last good one is kept (docs/protocol.md 4.6).
                     if handle and resumable is not False and self._resumption:
-                        self._handle = Handle(handle, now, covers)
+                        self._handle = Handle(handle, now, self.tick(), covers)
                         self._handle_failures = 0
                 case GoAway(time_left_s=time_left_s) if self._policy.attempts > 0:
                     left = GO_AWAY_UNTOLD_S if time_left_s is None else max(0.0, time_left_s)
@@ -298,9 +309,9 @@ class Lifecycle:
         """Whether this is a good moment: nothing in progress, and a handle that covers all that was said."""
         if self._hand_over_at is None or self.is_mid_turn:
             return False
-        if not self._resumption or not self._family.resumption or self._turn_ended_at is None:
+        if not self._resumption or not self._family.resumption or self._turn_ended is None:
             return True
-        return self._handle is not None and self._handle.issued_at >= self._turn_ended_at
+        return self._handle is not None and self._handle.order > self._turn_ended
 
     # --- ends of connections -----------------------------------------------------------------------------------------
 

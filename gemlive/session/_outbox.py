@@ -65,12 +65,13 @@ class Entry:
         audio_ms: duration of audio, 0 for everything else.
         media_bytes: size of media before encoding, 0 for everything else.
         mark: which mark this is, None for everything else.
-        calls: when the calls that a tool response answers were asked, in the same clock, and their ids and names.
+        calls: ids and names of the calls that a tool response answers, and when they were asked, as an order; None
+            when nobody saw them being asked.
         asks: whether the model is expected to answer it.
         is_history: whether it opened the session as history. It is never sent again as it was, for it may be what
             the server closed on.
         index: which message after the setup it was on its connection, counted from 1; 0 before it was taken.
-        written_at: when it was written, None before.
+        written: when it was written, as an order, None before.
         answered: whether a turn was complete after it was written.
     """
 
@@ -86,7 +87,7 @@ class Entry:
     asks: bool = False
     is_history: bool = False
     index: int = 0
-    written_at: float | None = None
+    written: float | None = None
     answered: bool = False
     holds_slot: bool = False
     is_gone: bool = False
@@ -233,10 +234,10 @@ class Outbox:
         self._departing = batch
         return Batch(tuple(batch), tuple(dropped), freed)
 
-    def wrote(self, now: float) -> None:
-        """Records that the last batch was written whole."""
+    def wrote(self, now: float, *, order: float) -> None:
+        """Records that the last batch was written whole; ``order`` is comparable with those of calls and handles."""
         for entry in self._departing:
-            entry.written_at = now
+            entry.written = order
             self._written += 1
             self._audio_ms_written += entry.audio_ms
             is_fleeting = entry.kind in _MEDIA or entry.mark is not None
@@ -313,7 +314,8 @@ class Outbox:
         Args:
             now: the time.
             policy: what to do with uncertain messages.
-            resumed_from: when the resumption handle in use was issued; None when the new connection started afresh.
+            resumed_from: when the resumption handle in use was issued, as an order; None when the new connection
+                started afresh.
             activity_start: makes the mark that reopens an activity which was open when the connection ended.
         """
         by_index = resumed_from is not None and self._has_index
@@ -335,7 +337,10 @@ class Outbox:
                 freed += self._leave(entry)
                 entry.is_gone = True
         for entry in orphans:
-            entry.receipt._settle("dropped", final=True, reason="its call belongs to a connection that is gone")
+            if entry.written is None and entry.index == 0:
+                entry.receipt._settle("dropped", final=True, reason="its call belongs to a connection that is gone")
+            else:
+                entry.receipt._settle("uncertain", final=True)
         for entry in lost:
             dropped.append(self._count_lost(entry))
         for entry in reversed([entry for entry in again if entry not in lost]):
@@ -405,7 +410,8 @@ class Outbox:
 
     def retire(self, now: float) -> None:
         """Gives media that no reconnect would send again its last state."""
-        while self._journaled_media and now - self._journaled_media[0].accepted_at >= MEDIA_MAX_AGE_S:
+        # The same sum as in retires_at: by the difference, rounding could make that time come too early for ever.
+        while self._journaled_media and now >= self._journaled_media[0].accepted_at + MEDIA_MAX_AGE_S:
             self._journaled_media.popleft().receipt._settle("written", final=True)
 
     @property
@@ -456,7 +462,7 @@ class Outbox:
         if entry.kind == "video" and self._video is not None:
             return [self._count_lost(entry, "a newer video frame came before it was sent again")]
         entry.receipt._settle("unsent", final=False)
-        entry.written_at, entry.answered, entry.index = None, False, 0
+        entry.written, entry.answered, entry.index = None, False, 0
         entry.receipt._answer_turn = None
         self._queue.appendleft(entry)
         if entry.kind == "audio":
@@ -574,10 +580,10 @@ def _fate_of_answer(entry: Entry, resumed_from: float | None) -> Literal["again"
     asked = [at for _, _, at in entry.calls if at is not None]
     if not asked:
         # Nobody saw these calls being asked; the server may know them from before this session.
-        return "again" if entry.written_at is None else "uncertain"
+        return "again" if entry.written is None else "uncertain"
     if resumed_from is None or any(at > resumed_from for at in asked):
         return "orphan"
-    if entry.written_at is None or resumed_from <= entry.written_at:
+    if entry.written is None or resumed_from <= entry.written:
         return "again"
     return "uncertain"
 

@@ -228,9 +228,7 @@ class Runner:
         lifecycle = self.lifecycle
         if lifecycle.status is Status.CONNECTED:
             resumed = lifecycle.resuming_with
-            return call.connection == lifecycle.stamp.connection or (
-                resumed is not None and resumed.issued_at >= call.asked_at
-            )
+            return call.connection == lifecycle.stamp.connection or (resumed is not None and resumed.order > call.order)
         # While reconnecting nobody knows yet; the outbox decides when the new connection is there.
         return True
 
@@ -405,6 +403,7 @@ class Runner:
         """Announces the connection, before any event of it."""
         now = trio.current_time()
         lifecycle = self.lifecycle
+        self._flush_drops()
         lifecycle.connected(now)
         _logger.info("connection %d is ready", self._number)
         if self._number == 1:
@@ -420,11 +419,11 @@ class Runner:
         carried = self.outbox.reconnected(
             now,
             policy=self._policy.uncertain,
-            resumed_from=None if handle is None else handle.issued_at,
+            resumed_from=None if handle is None else handle.order,
             activity_start=self._activity_start,
         )
-        self._note_dropped(carried.dropped)
-        self._flush_drops()
+        for one in carried.dropped:
+            self._outage_audio_ms += one.audio_ms
         self._release(carried.freed)
         stamp = self.lifecycle.stamp
         events: list[Event] = [
@@ -442,6 +441,9 @@ class Runner:
         # What the old connection was asked and did not answer, the new one will not answer by itself.
         self.lifecycle.is_asked = self.outbox.has_question
         self.publish(events)
+        # After Reconnected, which comes before anything else of the new connection.
+        self._drops += carried.dropped
+        self._flush_drops()
 
     def _activity_start(self) -> Entry:
         message = RealtimeInput(activity_start=ActivityStart())
@@ -516,7 +518,7 @@ class Runner:
             self._taken(batch)
             if batch.entries:
                 await transport.send([entry.frame for entry in batch.entries])
-                self.outbox.wrote(trio.current_time())
+                self.outbox.wrote(trio.current_time(), order=self.lifecycle.tick())
                 self._wrote.set()
                 if self.lifecycle.hand_over_at is not None:
                     self._news.set()

@@ -362,7 +362,7 @@ class Session:
         records = [self._runner.lifecycle.calls.get(answer.id or "") for answer in answers]
         entry = self._entry(ToolResponse(function_responses=answers), "tool")
         entry.calls = tuple(
-            (answer.id, answer.name, None if record is None else record.asked_at)
+            (answer.id, answer.name, None if record is None else record.order)
             for answer, record in zip(answers, records, strict=True)
         )
         is_silent = all(answer.scheduling == "SILENT" for answer in answers)

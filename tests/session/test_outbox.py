@@ -37,7 +37,7 @@ def written(outbox: Outbox, *entries: Entry, at: float = 0.0) -> None:
     for entry in entries:
         outbox.accept(entry)
     outbox.take(at)
-    outbox.wrote(at)
+    outbox.wrote(at, order=at)
 
 
 def reconnect(
@@ -64,7 +64,7 @@ def test_a_batch_ends_before_it_grows_too_large_and_the_rest_follows() -> None:
     outbox.accept(text(big + "1"))
     outbox.accept(text(big + "2"))
     assert names(outbox.take(0)) == [big + "1"]
-    outbox.wrote(0)
+    outbox.wrote(0, order=0)
     assert names(outbox.take(0)) == [big + "2"]
 
 
@@ -232,6 +232,7 @@ def test_an_answer_is_an_orphan_when_nothing_was_resumed() -> None:
     late = answer("1", asked_at=1.0)
     written(outbox, late)
     assert reconnect(outbox, resumed_from=None).orphans == (late,)
+    assert late.receipt.state == "uncertain"  # it left, and may have been heard
 
 
 def test_an_answer_written_after_the_handle_was_issued_is_sent_again() -> None:
@@ -307,7 +308,7 @@ def test_a_second_loss_before_a_newer_handle_sends_again_again() -> None:
     for _ in range(3):
         assert reconnect(outbox, resumed_from=0.0).uncertain == ()
         assert names(outbox.take(0)) == ["2"]
-        outbox.wrote(0)
+        outbox.wrote(0, order=0)
 
 
 def test_media_that_was_old_when_the_connection_ended_keeps_its_last_state() -> None:
@@ -428,7 +429,7 @@ def test_whatever_happens_every_message_ends_in_one_final_state_and_order_is_kep
             outbox.accept(accepted[-1])
         elif step == "take":
             departures += names(outbox.take(now))
-            outbox.wrote(now)
+            outbox.wrote(now, order=now)
         elif step == "turn":
             outbox.turn_completed()
         elif step == "handle":

@@ -145,6 +145,7 @@ async def test_stale_audio_is_dropped_counted_and_told(autojump_clock: MockClock
         events = await until(session, Reconnected)
         reconnected = events[-1]
         await session.aclose()
+        events += [event async for event in session]
         dropped = session.statistics().sending.audio_ms_dropped
     arrived = [
         one for c in server.conversations for one in c.messages if getattr(one.message, "audio", None) is not None

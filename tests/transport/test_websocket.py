@@ -137,6 +137,19 @@ async def test_a_close_without_a_code_is_1005(autojump_clock: MockClock) -> None
     assert (lost.code, lost.reason, lost.origin) == (1005, "", "peer")
 
 
+async def test_a_close_of_the_peer_is_the_peers_from_the_first_moment_on(autojump_clock: MockClock) -> None:
+    async def close_later(stream: trio.abc.Stream) -> None:
+        await trio.sleep(1)
+        await stream.send_all(close(1001, "going away"))
+        await trio.sleep_forever()
+
+    async with talking_to(close_later) as transport:
+        await trio.sleep(1)
+        while transport.close_info is None:  # at every step, also before the answer to it has left
+            await trio.lowlevel.checkpoint()
+        assert transport.close_info == CloseInfo(1001, "going away", "peer")
+
+
 async def test_a_close_is_known_before_anybody_receives(autojump_clock: MockClock) -> None:
     async with talking_to(sending(frame(TEXT, b"one"), close(1011, "because"))) as transport:
         await trio.testing.wait_all_tasks_blocked()
@@ -737,6 +750,18 @@ async def test_trio_websocket_still_has_the_private_name_that_makes_batches() ->
         nursery.start_soon(websocket(echo), theirs)
         connection = await trio_websocket.wrap_client_stream(nursery, ours, "localhost", "/")  # type: ignore[arg-type]
         assert _private_take(connection) is not None
+        nursery.cancel_scope.cancel()
+
+
+async def test_trio_websocket_still_has_the_private_name_that_tells_whose_close_it_is() -> None:
+    from gemlive.transport._websocket import _peer_has_closed
+
+    async with trio.open_nursery() as nursery:
+        ours, theirs = trio.testing.memory_stream_pair()
+        nursery.start_soon(websocket(echo), theirs)
+        connection = await trio_websocket.wrap_client_stream(nursery, ours, "localhost", "/")  # type: ignore[arg-type]
+        assert hasattr(connection, "_for_testing_peer_closed_connection")
+        assert not _peer_has_closed(connection)
         nursery.cancel_scope.cancel()
 
 
