@@ -277,6 +277,7 @@ class _WebSocketTransport(Transport):
         self._close_info = reported or fallback
         if reported is not None and reported.origin == "local" and not self._wire.has_sent_close:
             self._outgoing.append(close_frame(reported.code, reported.reason))
+            self._wire.has_sent_close = True
         logger.debug("connection ended: %s", self._close_info)
         self._over.set()
         self._outgoing.poke()

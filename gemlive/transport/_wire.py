@@ -105,6 +105,8 @@ class Wire(trio.abc.Stream):
             return
         if self._is_aborted:
             raise trio.BrokenResourceError("the connection was given up")
+        if self.has_sent_close:
+            raise trio.BrokenResourceError("a Close frame was sent")  # after which nothing may follow: RFC 6455, 5.5.1
         self._outgoing.append(bytes(data))
         if is_close(data):
             self.has_sent_close = True
