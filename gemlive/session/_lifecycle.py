@@ -91,6 +91,7 @@ class CallRecord:
     """When it was asked, in the order of :meth:`Lifecycle.tick`: two things may happen at one reading of a clock."""
 
     is_open: bool = True
+    is_forgotten: bool = False
     is_cancelled: bool = False
     is_answered: bool = False
     is_silent: bool = False
@@ -253,7 +254,9 @@ class Lifecycle:
                     self._turn_ended = self.tick()
                 case ResumptionUpdate(handle=handle, resumable=resumable, last_consumed_index=covers):
                     # Not resumable, or an empty handle: the last good one is kept (docs/protocol.md 4.6).
-                    if handle and resumable is not False and self._resumption:
+                    is_usable = bool(handle) and resumable is not False and self._resumption
+                    # Told again, it is no newer than it was: the state that it stands for was saved then.
+                    if is_usable and handle and (self._handle is None or self._handle.value != handle):
                         self._handle = Handle(handle, now, self.tick(), covers)
                         self._handle_failures = 0
                 case GoAway(time_left_s=time_left_s) if self._policy.attempts > 0:
@@ -328,7 +331,8 @@ class Lifecycle:
         if error.code == 1000 and error.origin == "peer" and not self.is_mid_turn:
             # Idle: the server said goodbye, and nothing is owed by either side.
             return End(None, error.code, error.reason)
-        if names_handle(error.reason):
+        # On an open connection the less definite text is more often about the id of a call (docs/protocol.md 8).
+        if names_handle(error.reason) and "requested entity" not in error.reason.lower():
             self._drop_handle()
         if self._is_fatal(meaning):
             return self._end(error.reason, code=error.code, step="open", causes=meaning.causes, retryable=False)
@@ -377,6 +381,11 @@ class Lifecycle:
         event = Interrupted("connection", at=self.stamp)
         self.stamp = advance(self.stamp, [event])
         return [event]
+
+    def forget(self) -> None:
+        """The connection in use began afresh: the model knows nothing of what was before."""
+        for call in self.calls.values():
+            call.is_forgotten = True
 
     def closed(self) -> None:
         """The session is over."""

@@ -14,8 +14,10 @@ from typing import Literal
 
 import attrs
 
+from gemlive import codec
+from gemlive.audio import INPUT_MIME_TYPE
 from gemlive.session._receipt import Receipt, State
-from gemlive.types import ClientMessage
+from gemlive.types import Blob, ClientMessage, RealtimeInput
 
 Kind = Literal["content", "tool", "mark", "audio", "video"]
 
@@ -186,6 +188,8 @@ class Outbox:
         self._waiting = 0
         self._holes = 0
         self._activity_open = False
+        self._activity_has_audio = False
+        self._has_lost_audio = False
         self._overflowed = 0
         self._written = 0
         self._audio_ms_written = 0.0
@@ -219,16 +223,17 @@ class Outbox:
         """Removes and returns what is to be written next; call :meth:`wrote` when it is."""
         dropped = self._expire(now, MEDIA_MAX_AGE_S)
         batch: list[Entry] = []
-        size = freed = 0
+        size = 0
+        freed = self._drop_empty_activities() if self._has_lost_audio else 0
         while self._queue and (not batch or size + len(self._queue[0].frame) <= MAX_BATCH_BYTES):
             entry = self._queue.popleft()
             if entry.is_gone:
                 continue
+            if entry.mark == "activity_end" and self._activity_open and not self._activity_has_audio:
+                # Its beginning has left, and its audio was dropped: silence keeps it from being empty.
+                self._depart(_silence(now), batch)
             freed += self._leave(entry)
-            self._index += 1
-            entry.index = self._index
-            self._remember(entry.mark or entry.kind)
-            batch.append(entry)
+            self._depart(entry, batch)
             size += len(entry.frame)
         # From here on nobody can say that nothing of them has left.
         self._departing = batch
@@ -253,7 +258,9 @@ class Outbox:
         self._departing = []
         self.retire(now)
         while len(self._journal) > JOURNAL_MESSAGES or self._journal_bytes > JOURNAL_BYTES:
-            self._forget(self._journal.popleft(), "uncertain")
+            entry = self._journal.popleft()
+            self._forget(entry, "uncertain")
+            self._note_covered_mark(entry)  # older than anything that an index will tell apart
             self._overflowed += 1
 
     # --- what the server tells ---------------------------------------------------------------------------------------
@@ -282,8 +289,7 @@ class Outbox:
                 self._journal.append(entry)
                 continue
             self._forget(entry, "covered")
-            if entry.mark in ("activity_start", "activity_end"):
-                self._covered_activity_open = entry.mark == "activity_start"
+            self._note_covered_mark(entry)
         if self._has_index and index is not None:
             while self._journaled_media and self._journaled_media[0].index <= index:
                 self._journaled_media.popleft().receipt._settle("written", final=True)
@@ -518,11 +524,47 @@ class Outbox:
             self._waiting += 1
         return freed
 
+    def _note_covered_mark(self, entry: Entry) -> None:
+        if entry.mark in ("activity_start", "activity_end"):
+            self._covered_activity_open = entry.mark == "activity_start"
+
+    def _drop_empty_activities(self) -> int:
+        """Drops the marks of activities of which no audio is left; returns the message places that frees.
+
+        Sent, an empty activity would cost the session: the server closes with 1007 (docs/protocol.md 3.7).
+        """
+        self._has_lost_audio = False
+        beginning: Entry | None = None
+        freed = 0
+        for entry in [entry for entry in self._queue if not entry.is_gone]:
+            if entry.mark == "activity_start":
+                beginning = entry
+            elif entry.kind in _MEDIA:
+                beginning = None
+            elif entry.mark == "activity_end" and beginning is not None:
+                for mark in (beginning, entry):
+                    self._waiting -= 1
+                    freed += int(mark.holds_slot)
+                    mark.holds_slot, mark.is_gone = False, True
+                    mark.receipt._settle("dropped", final=True, reason="the audio of its activity was dropped")
+                beginning = None
+        return freed
+
     def _count_lost(self, entry: Entry, reason: str = "it was too old to be sent again") -> Dropped:
         entry.receipt._settle("dropped", final=True, reason=reason)
         self._audio_ms_dropped += entry.audio_ms
         self._video_dropped += entry.kind == "video"
         return Dropped(entry.audio_ms, int(entry.kind == "video"), reason)
+
+    def _depart(self, entry: Entry, batch: list[Entry]) -> None:
+        self._index += 1
+        entry.index = self._index
+        self._remember(entry.mark or entry.kind)
+        batch.append(entry)
+        if entry.kind == "audio":
+            self._activity_has_audio = True
+        elif entry.mark == "activity_start":
+            self._activity_has_audio = False
 
     def _remember(self, kind: str) -> None:
         if self._recent and self._recent[-1][0] == kind:
@@ -536,6 +578,7 @@ class Outbox:
         entry.receipt._settle("dropped", final=True, reason=reason)
         self._audio_ms_dropped += entry.audio_ms
         self._video_dropped += entry.kind == "video"
+        self._has_lost_audio = self._has_lost_audio or entry.kind == "audio"
         # Behind a message that waits for a reconnect, an hour of dropped audio would be 180,000 holes.
         entry.frame = ""
         self._holes += 1
@@ -569,6 +612,12 @@ class Outbox:
     def _forget(self, entry: Entry, state: State) -> None:
         self._journal_bytes -= len(entry.frame)
         entry.receipt._settle(state, final=True)
+
+
+def _silence(now: float) -> Entry:
+    """Returns 20 ms that nobody accepted and no count has."""
+    message = RealtimeInput(audio=Blob(data=bytes(640), mime_type=INPUT_MIME_TYPE))
+    return Entry(codec.encode(message), None, "audio", now)
 
 
 def _fate_of_answer(entry: Entry, resumed_from: float | None) -> Literal["again", "orphan", "uncertain"]:

@@ -226,6 +226,8 @@ class Runner:
     def knows_call(self, call: CallRecord) -> bool:
         """Says whether the model on the connection in use, or on the next one, knows a call."""
         lifecycle = self.lifecycle
+        if call.is_forgotten:
+            return False
         if lifecycle.status is Status.CONNECTED:
             resumed = lifecycle.resuming_with
             return call.connection == lifecycle.stamp.connection or (resumed is not None and resumed.order > call.order)
@@ -422,6 +424,8 @@ class Runner:
             resumed_from=None if handle is None else handle.order,
             activity_start=self._activity_start,
         )
+        if handle is None:
+            self.lifecycle.forget()
         for one in carried.dropped:
             self._outage_audio_ms += one.audio_ms
         self._release(carried.freed)

@@ -95,6 +95,18 @@ def test_an_unusable_update_keeps_the_last_good_handle() -> None:
     assert life.dialling() == "good"
 
 
+def test_a_handle_that_is_told_again_is_no_newer() -> None:
+    life = tell(lifecycle(), ResumptionUpdate("h", True), at=1.0)
+    first = life.handle
+    assert tell(life, ResumptionUpdate("h", True), at=2.0).handle is first
+
+
+def test_a_text_that_may_be_about_a_call_keeps_the_handle_of_an_open_connection() -> None:
+    life = tell(lifecycle(), ResumptionUpdate("h", True))
+    assert isinstance(life.lost(peer_close(1008, "Requested entity was not found."), 0.0), Retry)
+    assert life.dialling() == "h"
+
+
 def test_no_handle_is_kept_when_resumption_is_off() -> None:
     life = Lifecycle(ReconnectPolicy(), family_for("m"), longest, resumption=False)
     assert tell(life, ResumptionUpdate("h", True)).handle is None

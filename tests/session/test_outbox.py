@@ -352,6 +352,41 @@ def test_an_activity_whose_audio_is_gone_goes_too() -> None:
     assert names(outbox.take(9.0)) == ["after"]
 
 
+def test_a_mark_that_the_journal_forgot_is_remembered_by_the_activity() -> None:
+    outbox = transparent(mark("activity_start"), *(text(str(number)) for number in range(257)))
+    outbox.handle_issued(258)
+    outbox.accept(chunk("speech"))
+    reconnect(outbox, resumed_from=1.0)
+    assert names(outbox.take(0)) == ["activity_start", "speech"]
+
+
+def test_an_activity_whose_audio_was_dropped_while_it_waited_is_not_sent() -> None:
+    outbox = Outbox(keeps_journal=True)
+    marks = mark("activity_start"), mark("activity_end")
+    for entry in (marks[0], chunk("speech"), marks[1], text("after", at=3.0)):
+        outbox.accept(entry)
+    assert names(outbox.take(3.0)) == ["after"]
+    assert [entry.receipt.state for entry in marks] == ["dropped", "dropped"]
+
+
+def test_an_activity_whose_beginning_has_left_is_ended_with_silence_when_its_audio_was_dropped() -> None:
+    outbox = Outbox(keeps_journal=True)
+    written(outbox, mark("activity_start"))
+    outbox.accept(chunk("speech"))
+    outbox.accept(mark("activity_end"))
+    silence, end = outbox.take(3.0).entries
+    assert (silence.kind, end.frame) == ("audio", "activity_end")
+    outbox.wrote(3.0, order=3.0)
+    assert outbox.statistics().audio_ms_written == 0
+
+
+def test_an_activity_with_audio_ends_as_it_is() -> None:
+    outbox = Outbox(keeps_journal=True)
+    for entry in (mark("activity_start"), chunk("speech"), mark("activity_end")):
+        outbox.accept(entry)
+    assert names(outbox.take(0.1)) == ["activity_start", "speech", "activity_end"]
+
+
 def test_history_is_never_sent_again_as_it_was() -> None:
     outbox = Outbox(keeps_journal=True)
     seed = text("history")

@@ -189,7 +189,8 @@ async def test_a_connection_that_falls_silent_is_replaced(autojump_clock: MockCl
         (Close(1008, "The operation was aborted."), "resumed"),
         (Close(1011, "Internal error encountered."), "resumed"),
         (Close(1011, "Resource has been exhausted (e.g. check quota)."), "resumed"),
-        (Close(1008, "Requested entity was not found."), "fresh"),
+        (Close(1008, "BidiGenerateContent session not found"), "fresh"),
+        (Close(1008, "Requested entity was not found."), "resumed"),
         (Close(1001, ""), "resumed"),
     ],
 )
@@ -451,6 +452,25 @@ async def test_an_answer_to_a_forgotten_call_is_an_orphan(autojump_clock: MockCl
     assert attrs.evolve(orphan, at=OrphanedToolResult(None).at) == OrphanedToolResult("1", "f", {"output": 2})
     kinds_sent = {type(one.message).__name__ for c in server.conversations for one in c.messages if one.index}
     assert "ToolResponse" not in kinds_sent
+
+
+async def test_a_call_from_before_a_fresh_start_stays_forgotten(autojump_clock: MockClock) -> None:
+    async def call_then_cut(turn: Turn) -> None:
+        if turn.connection == 1:
+            await turn.raw({"toolCall": {"functionCalls": [{"id": "1", "name": "f"}]}})
+            await turn.drop()
+        await turn.say("Yes.")
+
+    config = attrs.evolve(TEXT, tools=(FunctionDeclaration(name="f"),))
+    script = behaving(GOOD, Behaviour(drop_after_s=60), GOOD, model=call_then_cut)
+    async with talking(script, config) as (session, _):
+        await session.send_text("go")
+        assert not (await until(session, Reconnected))[-1].resumed  # type: ignore[union-attr]
+        await session.ask("a handle, please")
+        assert (await until(session, Reconnected))[-1].resumed  # type: ignore[union-attr]
+        receipt = await session.send_tool_response({"id": "1", "response": {}})
+        assert await receipt.wait() == "dropped"
+        await until(session, OrphanedToolResult)
 
 
 async def test_an_answer_given_while_reconnecting_is_an_orphan_too(autojump_clock: MockClock) -> None:
