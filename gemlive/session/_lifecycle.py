@@ -383,9 +383,10 @@ class Lifecycle:
         return [event]
 
     def forget(self) -> None:
-        """The connection in use began afresh: the model knows nothing of what was before."""
+        """The connection in use began from a saved state, or afresh: the model knows no call that came later."""
+        remembered = 0 if self.resuming_with is None else self.resuming_with.order
         for call in self.calls.values():
-            call.is_forgotten = True
+            call.is_forgotten = call.is_forgotten or call.order > remembered
 
     def closed(self) -> None:
         """The session is over."""

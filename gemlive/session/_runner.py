@@ -36,7 +36,7 @@ from gemlive.errors import (
 )
 from gemlive.families import Family
 from gemlive.session._closes import Remedy, meaning_of
-from gemlive.session._lifecycle import CallRecord, End, Lifecycle, Retry, Status
+from gemlive.session._lifecycle import End, Lifecycle, Retry, Status
 from gemlive.session._outbox import MAX_MESSAGES, Batch, Carried, Dropped, Entry, Outbox, merge
 from gemlive.session._policy import ReconnectPolicy
 from gemlive.session._receipt import Receipt
@@ -222,17 +222,6 @@ class Runner:
         entry.accepted_at = trio.current_time()
         self._accept(entry)
         return entry.receipt
-
-    def knows_call(self, call: CallRecord) -> bool:
-        """Says whether the model on the connection in use, or on the next one, knows a call."""
-        lifecycle = self.lifecycle
-        if call.is_forgotten:
-            return False
-        if lifecycle.status is Status.CONNECTED:
-            resumed = lifecycle.resuming_with
-            return call.connection == lifecycle.stamp.connection or (resumed is not None and resumed.order > call.order)
-        # While reconnecting nobody knows yet; the outbox decides when the new connection is there.
-        return True
 
     def was_silenced(self, calls: Sequence[ToolCall]) -> bool:
         """Says whether all these calls were answered with the wish that the model should not react."""
@@ -424,8 +413,7 @@ class Runner:
             resumed_from=None if handle is None else handle.order,
             activity_start=self._activity_start,
         )
-        if handle is None:
-            self.lifecycle.forget()
+        self.lifecycle.forget()
         for one in carried.dropped:
             self._outage_audio_ms += one.audio_ms
         self._release(carried.freed)

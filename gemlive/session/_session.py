@@ -366,7 +366,7 @@ class Session:
             for answer, record in zip(answers, records, strict=True)
         )
         is_silent = all(answer.scheduling == "SILENT" for answer in answers)
-        if any(r is not None and not self._runner.knows_call(r) for r in records):
+        if any(record is not None and record.is_forgotten for record in records):
             return await self._runner.orphan(entry)
         last = [record for answer, record in zip(answers, records, strict=True) if record and not answer.will_continue]
         for record in last:

@@ -250,6 +250,24 @@ def test_a_call_of_a_connection_that_ended_holds_up_no_later_hand_over() -> None
     assert tell(life, GoAway(50.0)).can_hand_over()
 
 
+def test_a_call_newer_than_the_saved_state_stays_forgotten_after_later_ones() -> None:
+    life = tell(lifecycle(), ResumptionUpdate("h1", True), ToolCall((FunctionCall(id="late", name="f"),)))
+    for handle in ("h2", "h3"):
+        life.dialling()
+        life.connected(1.0)
+        life.forget()
+        tell(life, ResumptionUpdate(handle, True))
+    assert life.calls["late"].is_forgotten
+
+
+def test_a_call_older_than_the_saved_state_is_remembered() -> None:
+    life = tell(lifecycle(), ToolCall((FunctionCall(id="1", name="f"),)), ResumptionUpdate("h", True))
+    life.dialling()
+    life.connected(1.0)
+    life.forget()
+    assert not life.calls["1"].is_forgotten
+
+
 def test_leaving_between_turns_interrupts_nothing() -> None:
     assert tell(lifecycle(), ModelText("whole"), TurnComplete()).leave() == []
 
