@@ -46,6 +46,7 @@ from gemlive.types import (
     ResumptionUpdate,
     SessionClosed,
     Setup,
+    SetupComplete,
     ToolCall,
     ToolResponse,
     UsageMetadata,
@@ -152,6 +153,8 @@ class Golden:
         config: the session's configuration.
         connections: how the emulator behaves on them.
         retries_first: whether the first dial follows the reconnect policy too.
+        down_piece_bytes: how many bytes the client receives at once. Few of them spread what the server says over time:
+            the next question then leaves between the end of a turn and the resumption handle that does not cover it.
         is_vertex: whether the server plays Vertex AI.
         is_exact: whether the server tells which messages it consumed, so that each takes effect once.
     """
@@ -162,6 +165,7 @@ class Golden:
     config: gemlive.SessionConfig
     connections: tuple[Behaviour, ...] = ()
     retries_first: bool = True
+    down_piece_bytes: int = 2**16
     is_vertex: bool = False
     is_exact: bool = False
 
@@ -265,7 +269,7 @@ TEXT_CONFIG = gemlive.SessionConfig(model=MODEL, response_modalities=("TEXT",))
 GOLDEN = {
     golden.name: golden
     for golden in (
-        Golden(name="text", program=talk, model=answer, config=TEXT_CONFIG, retries_first=False),
+        Golden(name="text", program=talk, model=answer, config=TEXT_CONFIG, retries_first=False, down_piece_bytes=16),
         Golden(
             name="audio",
             program=speak,
@@ -294,6 +298,7 @@ GOLDEN = {
             program=be_counted,
             model=answer,
             config=gemlive.SessionConfig(model=MODEL, response_modalities=("TEXT",), transparent_resumption=True),
+            down_piece_bytes=32,
             is_vertex=True,
             is_exact=True,
         ),
@@ -322,6 +327,7 @@ async def _play(golden: Golden, cut: Cut | None) -> Outcome:
     with trio.move_on_after(TOO_LONG_S) as limit:
         async with serve_in_memory(Script(model=model, connections=golden.connections)) as server:
             network = Network(server.connect, cut=cut)
+            network.down.piece_bytes = golden.down_piece_bytes
             server.connect = network
             outcome.server, outcome.wires = server, network.wires
             try:
@@ -427,8 +433,12 @@ def _wrong_events(outcome: Outcome) -> Iterable[str]:
     closed = [place for place, event in enumerate(events, 1) if isinstance(event, SessionClosed)]
     if closed != [len(events)]:
         yield f"SessionClosed at {closed} of {len(events)} events"
-    connection = 0
+    connection = ready = 0
     for event in events:
+        ready += isinstance(event, SetupComplete)
+        if ready > connection:
+            yield f"the {ready}th SetupComplete came before the news of its connection"
+            ready = connection
         if event.at.connection == connection:
             continue
         if isinstance(event, Connected | Reconnected):

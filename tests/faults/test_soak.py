@@ -50,7 +50,8 @@ def test_the_conversation_holds_every_text_once_and_in_order(day: Counts) -> Non
 
 
 def test_every_piece_of_audio_arrived_or_was_counted_as_dropped(day: Counts) -> None:
-    assert day.audio_received + day.audio_dropped == day.audio_sent
+    # What arrived, and was then forgotten by a server thrown back to an earlier state, may be counted as well.
+    assert day.audio_sent - day.audio_received <= day.audio_dropped <= CUTS
 
 
 def test_the_model_was_heard_but_for_what_a_cut_cost(day: Counts) -> None:
