@@ -13,7 +13,12 @@ from tests.faults.cancel_points import Case, Point, Row, Where, explore, play
 from tests.faults.cancel_server import ON_SERVER
 from tests.faults.cancel_session import ON_SESSION
 
-CASES: dict[str, Case] = {**ON_SESSION, **OPENING, **ON_SERVER}
+GROUPS: dict[str, dict[str, Case]] = {
+    "on a session": {**ON_SESSION},
+    "opening and transport": {**OPENING},
+    "on a server": {**ON_SERVER},
+}
+CASES: dict[str, Case] = {name: case for group in GROUPS.values() for name, case in group.items()}
 
 UNCANCELLABLE = {
     "emulator.Server.leave": "it is shielded, and bounded by the time that closing may take",
@@ -24,9 +29,9 @@ UNCANCELLABLE = {
 """Coroutines that need not be checkpoints, and why. They are cancelled at every point all the same."""
 
 
-def jobs() -> list[tuple[str, Where]]:
-    """Returns everything that is to be played."""
-    return [(name, where) for name, case in CASES.items() for where in case.where]
+def jobs(group: str) -> list[tuple[str, Where]]:
+    """Returns everything of a group that is to be played."""
+    return [(name, where) for name, case in GROUPS[group].items() for where in case.where]
 
 
 def explored(name: str, where: Where) -> Row:
