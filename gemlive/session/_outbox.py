@@ -175,6 +175,7 @@ class Outbox:
         self._is_transparent = is_transparent and keeps_journal
         self._index = 0
         self._has_index = False
+        self._covered_index = 0
         self._covered_activity_open = False
         self._journaled_media: deque[Entry] = deque()
         self._recent: deque[tuple[str, int]] = deque(maxlen=RECENT_KINDS)
@@ -245,6 +246,10 @@ class Outbox:
             entry.written = order
             self._written += 1
             self._audio_ms_written += entry.audio_ms
+            if entry.index <= self._covered_index:
+                # The server told that it has it, before we knew that it was written.
+                self._cover(entry)
+                continue
             is_fleeting = entry.kind in _MEDIA or entry.mark is not None
             final = not self._keeps_journal or (is_fleeting and not self._is_transparent)
             entry.receipt._settle("written", final=final)
@@ -280,6 +285,7 @@ class Outbox:
         """
         # Where the service begins to count is not documented (docs/protocol.md 6): an index that cannot be is none.
         self._has_index = self._is_transparent and index is not None and 0 <= index <= self._index
+        self._covered_index = index if self._has_index and index is not None else 0
         journal, self._journal = self._journal, deque()
         for entry in journal:
             is_covered = entry.answered
@@ -325,15 +331,18 @@ class Outbox:
             activity_start: makes the mark that reopens an activity which was open when the connection ended.
         """
         by_index = resumed_from is not None and self._has_index
-        was_open = self._covered_activity_open if by_index else self._activity_open
         dropped = self._expire(now, MEDIA_MAX_AGE_S if by_index else RESUME_MAX_AGE_S)
         past = sorted([*self._journal, *self._journaled_media, *self._departing], key=lambda entry: entry.index)
+        for entry in [entry for entry in past if entry.index <= self._covered_index]:
+            self._cover(entry)
+            past.remove(entry)
+        was_open = self._covered_activity_open if by_index else self._activity_open
         again, uncertain, orphans = self._judge(past, now, policy=policy, resumed_from=resumed_from, by_index=by_index)
         lost = [entry for entry in again if entry.kind in _MEDIA and now - entry.accepted_at >= MEDIA_MAX_AGE_S]
         self._journal.clear()
         self._journaled_media.clear()
         self._departing = []
-        self._journal_bytes = self._index = 0
+        self._journal_bytes = self._index = self._covered_index = 0
         # The same handle may be presented again, and holds nothing of what leaves from here on.
         self._has_index = by_index
         freed = 0
@@ -510,6 +519,8 @@ class Outbox:
                     useless.append(entry)
                 elif not has_audio:
                     useless += [entry] if beginning is None else [beginning, entry]
+                    # Ended for good: the next connection has no need to open it either.
+                    self._covered_activity_open = self._covered_activity_open and beginning is not None
                     is_restored = is_restored and beginning is not None
                 is_open, beginning = False, None
         freed = 0
@@ -523,6 +534,11 @@ class Outbox:
             self._queue.appendleft(activity_start())
             self._waiting += 1
         return freed
+
+    def _cover(self, entry: Entry) -> None:
+        """Settles what the saved state holds and what the journal does not."""
+        entry.receipt._settle("written" if entry.kind in _MEDIA else "covered", final=True)
+        self._note_covered_mark(entry)
 
     def _note_covered_mark(self, entry: Entry) -> None:
         if entry.mark in ("activity_start", "activity_end"):

@@ -352,6 +352,39 @@ def test_an_activity_whose_audio_is_gone_goes_too() -> None:
     assert names(outbox.take(9.0)) == ["after"]
 
 
+def test_an_index_covers_what_was_not_known_to_be_written_yet() -> None:
+    outbox = transparent(text("1"))
+    known, unknown = text("2"), text("3")
+    outbox.accept(known)
+    outbox.accept(unknown)
+    outbox.take(0)
+    outbox.handle_issued(2)
+    assert reconnect(outbox, resumed_from=1.0).uncertain == ()
+    assert (names(outbox.take(0)), known.receipt.state) == (["3"], "covered")
+
+
+def test_what_an_index_covered_is_covered_when_it_is_known_to_be_written() -> None:
+    outbox = transparent(text("1"))
+    message = text("2")
+    outbox.accept(message)
+    outbox.take(0)
+    outbox.handle_issued(2)
+    outbox.wrote(0, order=0)
+    assert (message.receipt.state, outbox.statistics().journal_messages) == ("covered", 0)
+
+
+def test_an_activity_that_ended_without_its_audio_is_not_opened_again_later() -> None:
+    outbox = transparent(mark("activity_start"))
+    outbox.handle_issued(1)
+    outbox.accept(mark("activity_end"))
+    reconnect(outbox, resumed_from=1.0)
+    outbox.accept(text("after"))
+    written_names = names(outbox.take(0))
+    outbox.wrote(0, order=2)
+    reconnect(outbox, resumed_from=1.0)
+    assert (written_names, names(outbox.take(0))) == (["after"], ["after"])
+
+
 def test_a_mark_that_the_journal_forgot_is_remembered_by_the_activity() -> None:
     outbox = transparent(mark("activity_start"), *(text(str(number)) for number in range(257)))
     outbox.handle_issued(258)
