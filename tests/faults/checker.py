@@ -756,7 +756,7 @@ def _events_come_in_their_order(case: Case) -> Iterator[str]:
             case "SetupComplete":
                 if not is_new:
                     yield f"{where}: a second setupComplete"
-            case kind if kind not in FROM_SESSION and not (kind == "Interrupted" and _by_connection(event)):
+            case _ if _is_from_server(event):
                 if not is_open or is_new:
                     yield f"{where}: before Reconnected and setupComplete"
         if event.connection != number:
@@ -767,7 +767,11 @@ def _events_come_in_their_order(case: Case) -> Iterator[str]:
 
 
 def _by_connection(event: Seen) -> bool:
-    return event.values.get("reason") == "connection"
+    return event.kind == "Interrupted" and event.values["reason"] == "connection"
+
+
+def _is_from_server(event: Seen) -> bool:
+    return event.kind not in FROM_SESSION and not _by_connection(event)
 
 
 @_check
@@ -802,7 +806,7 @@ def _a_turn_cut_short_is_told(case: Case) -> Iterator[str]:
                 is_speaking = True
             elif event.kind == "TurnComplete":
                 is_speaking = False
-            elif event.kind == "Interrupted" and _by_connection(event):
+            elif _by_connection(event):
                 told += 1
         was_told = told == 1
         left_at = case.run.left_at if case.run.outcome.name != "SessionLost" else None
@@ -845,13 +849,15 @@ def _the_model_is_heard_in_order(case: Case) -> Iterator[str]:
 
 @_check
 def _what_follows_a_bad_message_is_seen(case: Case) -> Iterator[str]:
-    for attempt in case.connections:
-        seen = {str(raw.get("mark")) for event in attempt.events if isinstance(raw := event.values.get("raw"), Mapping)}
-        from_server = [event.at for event in attempt.events if event.kind not in FROM_SESSION]
-        for mark in case.run.marks:
-            is_here = attempt.dial is not None and mark.connection == attempt.dial.number
-            if is_here and mark.text not in seen and from_server and from_server[-1] > mark.at + EPSILON_S:
-                yield f"connection {attempt.connection}: {mark.text} was not seen, and what came later was"
+    raws = [raw for event in case.events("UnknownMessage") if isinstance(raw := event.values["raw"], Mapping)]
+    seen = {str(raw.get("mark")) for raw in raws}
+    last: dict[int, float] = {}
+    for mark in case.run.marks:
+        if mark.text in seen:
+            last[mark.connection] = max(mark.at, last.get(mark.connection, 0.0))
+    for mark in case.run.marks:
+        if mark.text not in seen and last.get(mark.connection, 0.0) > mark.at + EPSILON_S:
+            yield f"{mark.text} was not seen, and what was sent later on its connection was"
 
 
 @_check
@@ -1169,7 +1175,7 @@ def _a_goaway_is_obeyed_in_time_and_not_in_mid_turn(case: Case) -> Iterator[str]
         if attempt.ended is None or told is None or told.code != 0:
             continue
         cut = [event for event in attempt.events if event.kind in SPEAKING]
-        was_cut = any(event.kind == "Interrupted" and _by_connection(event) for event in attempt.events)
+        was_cut = any(_by_connection(event) for event in attempt.events)
         left_at = attempt.ended.at - case.setting.close_s
         if was_cut and cut and cut[-1].at < left_at - EPSILON_S and attempt.ended.at < deadline - EPSILON_S:
             yield f"connection {attempt.connection} was left in mid-turn, {deadline - attempt.ended.at:.3f} s too early"

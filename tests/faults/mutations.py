@@ -264,7 +264,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     _bug("lagged audio uncounted", 0, f"{_RUN}:_lag", "audio_ms += dropped.duration_ms", "pass"),
     _bug("turn events lost first", 0, f"{_RUN}:_rank", "return 3", "return 0"),
     _bug("rest of a read lost after an error", 0, f"{_RUN}:_take_in", "continue", "break"),
-    _bug("what came third is lost", 0, "transport/_websocket:receive", "*self._taken()", "*list(self._taken())[:1]"),
+    _bug("what came second is lost", 0, "transport/_websocket:receive", "*self._taken()", "*list(self._taken())[:0]"),
     # --- tools
     _bug("answer to a dead call", 0, f"{_OUTBOX}:_fate_of_answer", "any(at > resumed_from for at in asked)", "False"),
     _bug("answer to a forgotten call", 0, "session/_session:send_tool_response", "record.is_forgotten", "False"),

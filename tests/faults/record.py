@@ -204,7 +204,7 @@ class Piece:
 
 @attrs.frozen(kw_only=True)
 class Mark:
-    """A message that the server sent, to be seen if anything later is: behind one that was hard to read, or in a stall.
+    """A message that must be seen if a later one is: sent right behind one that is hard to read, or in a stall.
 
     Attributes:
         text: what it is known by.

@@ -499,6 +499,7 @@ class _Laboratory:
                     await self._mark()
                 await trio.sleep(number)
                 tap.release()
+                await self._mark()
             case "trickle":
                 tap.trickle(int(number), 0.05)
                 self._slowed(tap)
@@ -512,6 +513,9 @@ class _Laboratory:
             case "malformed" | "unknown" | "wrong-typed":
                 await self._raw(fault.text)
                 await self._mark()
+                if tap.is_live and not self._leaving.is_set():
+                    await trio.sleep(0.05)
+                    await self._mark()
             case "handle-again" | "handle-unusable" | "handle-empty" | "handle-index":
                 await self._raw({"sessionResumptionUpdate": self._update(fault)})
             case _ if kind.startswith("goaway"):
@@ -530,10 +534,10 @@ class _Laboratory:
             await self.server.go_away(time_left_s)
 
     async def _mark(self) -> None:
-        """Sends something that must be seen, right behind something that was hard to read."""
+        """Sends something that must be seen if anything is that is sent later."""
         tap = self._tap
         number = None if tap is None else self.dialled[tap.ordinal - 1].number
-        if number is not None:
+        if number is not None and self.status() == "connected":
             self.marks.append(Mark(text=f"mark-{len(self.marks)}", connection=number, at=trio.current_time()))
             await self._raw({"mark": self.marks[-1].text})
 
